@@ -1,0 +1,1 @@
+"""Machinery that every service shares; knows no newsletter rule."""

@@ -1,0 +1,1 @@
+"""What the product is about: brands, subscribers, topics, drips and the mail ledger."""

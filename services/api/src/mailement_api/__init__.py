@@ -1,0 +1,1 @@
+"""The HTTP ingress: five wire dialects over one set of use cases."""

@@ -1,0 +1,1 @@
+"""Enrols subscribers in drips and turns due steps into messages."""

@@ -1,0 +1,1 @@
+"""Renders the ledger's messages and hands them to a mail provider."""

@@ -1,0 +1,1 @@
+"""Signs events and posts them to the customers' endpoints."""
