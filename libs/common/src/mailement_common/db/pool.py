@@ -1,0 +1,77 @@
+"""The connection pool, set up once for the whole suite."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import asyncpg
+import orjson
+from typing_extensions import override
+
+from mailement_common.settings import DatabaseSettings
+
+# Errors after which the same work is worth trying again: the server went away, is restarting or is full.
+CONNECTION_LOST: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+)
+
+# No query of ours may run longer, and none may hold a transaction open without working:
+# either would keep dead rows visible and slow every claim down.
+_STATEMENT_TIMEOUT_MS: Final = 30_000
+_IDLE_IN_TRANSACTION_MS: Final = 30_000
+
+
+class PooledConnection(asyncpg.Connection):
+    @override
+    def get_reset_query(self) -> str:
+        """Nothing to reset: no session state is ever set, and the round trip would cost as much as a query."""
+        return ""
+
+
+async def open_pool(settings: DatabaseSettings, *, name: str, size: int | None = None) -> asyncpg.Pool:
+    """A pool whose connections are opened on demand; `name` shows in pg_stat_activity."""
+    return await asyncpg.create_pool(
+        settings.database_dsn,
+        min_size=0,
+        max_size=size or settings.database_pool_size,
+        connection_class=PooledConnection,
+        init=_set_codecs,
+        timeout=5,
+        command_timeout=_STATEMENT_TIMEOUT_MS / 1000 + 5,
+        max_inactive_connection_lifetime=300,
+        server_settings={
+            "application_name": f"mailement-{name}",
+            "statement_timeout": str(_STATEMENT_TIMEOUT_MS),
+            "idle_in_transaction_session_timeout": str(_IDLE_IN_TRANSACTION_MS),
+            "timezone": "UTC",
+            "jit": "off",
+        },
+    )
+
+
+async def connect(settings: DatabaseSettings, *, name: str) -> asyncpg.Connection:
+    """One connection outside any pool, with the suite's codecs."""
+    connection = await asyncpg.connect(
+        settings.database_dsn,
+        timeout=10,
+        server_settings={"application_name": f"mailement-{name}", "timezone": "UTC"},
+    )
+    await _set_codecs(connection)
+    return connection
+
+
+async def _set_codecs(connection: Any) -> None:  # noqa: ANN401  the stubs disagree on the connection's type
+    await connection.set_type_codec(
+        "jsonb", schema="pg_catalog", encoder=_encode, decoder=orjson.loads, format="text"
+    )
+
+
+def _encode(value: Any) -> str:  # noqa: ANN401  any JSON value
+    return orjson.dumps(value).decode()

@@ -1,0 +1,1 @@
+"""The published language: what services tell each other. `docs/events.md` explains each event."""

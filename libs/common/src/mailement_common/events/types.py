@@ -1,0 +1,16 @@
+"""The types of events; each is also the routing key on the bus."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class EventType(StrEnum):
+    SUBSCRIBER_PENDING = "subscriber.pending"
+    SUBSCRIBER_CONFIRMED = "subscriber.confirmed"
+    SUBSCRIBER_UPDATED = "subscriber.updated"
+    SUBSCRIBER_UNSUBSCRIBED = "subscriber.unsubscribed"
+    SUBSCRIBER_BOUNCED = "subscriber.bounced"
+    SUBSCRIBER_COMPLAINED = "subscriber.complained"
+    DRIP_ENROLLED = "drip.enrolled"
+    MESSAGE_QUEUED = "message.queued"

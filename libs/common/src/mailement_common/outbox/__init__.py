@@ -1,0 +1,1 @@
+"""The outbox: events are written with the change, and the relay hands them to the broker."""

@@ -1,0 +1,42 @@
+-- name: claim
+-- Take the oldest events out of the outbox and into the log; other relays skip them. Undone if they are not published.
+WITH claimed AS (
+    DELETE FROM outbox
+    WHERE id IN (SELECT o.id FROM outbox AS o ORDER BY o.id LIMIT $1 FOR UPDATE SKIP LOCKED)
+    RETURNING id, event_id, type, brand_id, data, traceparent, occurred_at
+),
+
+logged AS (
+    INSERT INTO event_log (event_id, type, brand_id, data, traceparent, occurred_at)
+    SELECT
+        c.event_id,
+        c.type,
+        c.brand_id,
+        c.data,
+        c.traceparent,
+        c.occurred_at
+    FROM claimed AS c
+)
+
+SELECT
+    c.id,
+    c.event_id,
+    c.type,
+    c.brand_id,
+    c.data,
+    c.traceparent,
+    c.occurred_at
+FROM claimed AS c
+ORDER BY c.id;
+
+-- name: bury
+-- Set an event aside that the broker will not take, so that it does not block the others.
+INSERT INTO outbox_dead (id, event_id, type, brand_id, data, traceparent, occurred_at, error)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
+
+-- name: waiting
+-- How many events wait, and since when the oldest does.
+SELECT
+    count(*) AS events,
+    coalesce(extract(EPOCH FROM now() - min(o.occurred_at)), 0)::float AS oldest_seconds
+FROM outbox AS o;
