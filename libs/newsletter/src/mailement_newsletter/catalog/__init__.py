@@ -1,0 +1,1 @@
+"""What operators set up and look at: accounts, brands, keys, topics, fields, drips, subscribers."""

@@ -1,0 +1,71 @@
+"""Brands: the tenants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import asyncpg
+
+from mailement_common.db.sql import queries_beside
+from mailement_common.ids import AccountId, BrandId
+from mailement_newsletter.errors import AlreadyExists, NotFound
+from mailement_newsletter.rules.lifecycle import OptInMode
+from mailement_newsletter.usecases.authenticate import KEYS_CHANGED
+
+SQL: Final = queries_beside(__file__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brand:
+    id: BrandId
+    account_id: AccountId
+    account: str
+    slug: str
+    name: str
+    opt_in_mode: OptInMode
+    sender_name: str | None
+    sender_address: str | None
+    created_at: datetime
+
+
+async def create_brand(
+    connection: asyncpg.Connection,
+    *,
+    account_id: AccountId,
+    slug: str,
+    name: str,
+    opt_in: OptInMode,
+    sender_name: str | None = None,
+    sender_address: str | None = None,
+) -> Brand:
+    """Raises AlreadyExists."""
+    try:
+        await connection.execute(SQL["create"], account_id, slug, name, opt_in, sender_name, sender_address)
+    except asyncpg.UniqueViolationError as error:
+        raise AlreadyExists(f"there is a brand {slug!r} already") from error
+    return await find_brand(connection, slug)
+
+
+async def list_brands(connection: asyncpg.Connection) -> list[Brand]:
+    return [_brand(row) for row in await connection.fetch(SQL["list_all"])]
+
+
+async def find_brand(connection: asyncpg.Connection, slug: str) -> Brand:
+    """Raises NotFound."""
+    row = await connection.fetchrow(SQL["find"], slug)
+    if row is None:
+        raise NotFound(f"there is no brand {slug!r}")
+    return _brand(row)
+
+
+async def delete_brand(connection: asyncpg.Connection, brand: Brand) -> None:
+    """The brand's rows stay; nothing is sent, posted or accepted for it any more."""
+    async with connection.transaction():
+        await connection.execute(SQL["delete"], brand.id)
+        await connection.execute(SQL["announce"], KEYS_CHANGED, "brand deleted")
+
+
+def _brand(row: asyncpg.Record) -> Brand:
+    return Brand(**{**dict(row), "opt_in_mode": OptInMode(row["opt_in_mode"])})

@@ -1,0 +1,63 @@
+-- name: create
+-- A new brand of an account.
+INSERT INTO brands (account_id, slug, name, opt_in_mode, sender_name, sender_address)
+VALUES ($1, $2, $3, $4, $5, $6)
+RETURNING id;
+
+-- name: list_all
+-- Every brand that is not deleted.
+SELECT
+    b.id,
+    b.account_id,
+    a.slug AS account,
+    b.slug,
+    b.name,
+    b.opt_in_mode,
+    b.sender_name,
+    b.sender_address,
+    b.created_at
+FROM brands AS b
+INNER JOIN accounts AS a ON b.account_id = a.id
+WHERE b.deleted_at IS NULL
+ORDER BY b.slug;
+
+-- name: find
+-- One brand by its slug.
+SELECT
+    b.id,
+    b.account_id,
+    a.slug AS account,
+    b.slug,
+    b.name,
+    b.opt_in_mode,
+    b.sender_name,
+    b.sender_address,
+    b.created_at
+FROM brands AS b
+INNER JOIN accounts AS a ON b.account_id = a.id
+WHERE b.slug = $1 AND b.deleted_at IS NULL;
+
+-- name: delete
+-- Mark a brand as deleted; its keys answer brand_not_found from now on, its drips stop and its waiting mail is cancelled.
+WITH gone AS (
+    UPDATE brands SET deleted_at = now()
+    WHERE id = $1 AND deleted_at IS NULL
+    RETURNING id
+),
+
+archived AS (
+    UPDATE drips AS d SET state = 'archived'
+    FROM gone AS g
+    WHERE d.brand_id = g.id
+)
+
+UPDATE messages AS m SET
+    state = 'cancelled',
+    error = 'brand_deleted',
+    finished_at = now()
+FROM gone AS g
+WHERE m.brand_id = g.id AND m.state = 'queued';
+
+-- name: announce
+-- Tell every api process that what it remembers of keys is stale.
+SELECT pg_notify($1, $2);

@@ -1,0 +1,25 @@
+-- name: create
+-- A custom field that the brand's callers may fill.
+INSERT INTO custom_fields (brand_id, key, name) VALUES ($1, $2, $3)
+RETURNING id, key, name, created_at;
+
+-- name: list_all
+-- The custom fields of a brand.
+SELECT
+    f.id,
+    f.key,
+    f.name,
+    f.created_at
+FROM custom_fields AS f
+WHERE f.brand_id = $1
+ORDER BY f.key;
+
+-- name: find
+-- One custom field by its key.
+SELECT
+    f.id,
+    f.key,
+    f.name,
+    f.created_at
+FROM custom_fields AS f
+WHERE f.brand_id = $1 AND f.key = $2;

@@ -1,0 +1,61 @@
+"""What can be asked for. Validated by the door that the wish came through; in our words, not the wire's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from mailement_common.ids import BrandId, SubscriberId
+from mailement_newsletter.rules.addresses import Address
+
+Scalar: TypeAlias = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByEmail:
+    address: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ById:
+    subscriber_id: SubscriberId
+
+
+Who: TypeAlias = ByEmail | ById
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscribe:
+    """Find or create. `topic_ids` None leaves memberships alone, () clears them; `tags` only add."""
+
+    brand_id: BrandId
+    address: Address
+    first_name: str | None = None
+    last_name: str | None = None
+    city: str | None = None
+    custom_fields: Mapping[str, Scalar] = field(default_factory=dict)
+    topic_ids: tuple[int, ...] | None = None
+    tags: tuple[str, ...] = ()
+    source: str = "api"
+    auto_confirm: bool = False
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeTags:
+    """A slug that stands in both is removed."""
+
+    brand_id: BrandId
+    who: Who
+    add: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enroll:
+    brand_id: BrandId
+    drip_id: int
+    who: Who
+    traceparent: str | None = None

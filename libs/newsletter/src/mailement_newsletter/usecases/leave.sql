@@ -1,0 +1,66 @@
+-- name: leave
+-- Move a subscriber out of the list, once; its running drips end and its waiting mails are cancelled with it.
+WITH who AS (
+    SELECT s.id
+    FROM subscribers AS s
+    WHERE s.brand_id = $1 AND s.email_key = $2
+    UNION ALL
+    SELECT s.id
+    FROM subscribers AS s
+    WHERE s.brand_id = $1 AND s.id = $3
+),
+
+found AS MATERIALIZED (
+    SELECT
+        s.id,
+        s.status
+    FROM subscribers AS s
+    WHERE s.id = (SELECT w.id FROM who AS w)
+    FOR NO KEY UPDATE
+),
+
+changed AS (
+    UPDATE subscribers AS s SET
+        status = $4,
+        unsubscribed_at = CASE WHEN $4 = 'unsubscribed' THEN now() ELSE s.unsubscribed_at END,
+        version = s.version + 1,
+        updated_at = now()
+    FROM found AS f
+    WHERE s.id = f.id AND f.status = ANY($5::text [])
+    RETURNING s.id, s.brand_id, s AS subscriber
+),
+
+exited AS (
+    UPDATE drip_enrollments AS e SET
+        state = 'exited',
+        exit_reason = $4,
+        next_run_at = NULL
+    FROM changed AS c
+    WHERE e.subscriber_id = c.id AND e.state = 'active'
+),
+
+cancelled AS (
+    UPDATE messages AS m SET
+        state = 'cancelled',
+        error = 'subscriber_' || $4,
+        finished_at = now()
+    FROM changed AS c
+    WHERE m.subscriber_id = c.id AND m.state = 'queued'
+),
+
+told AS (
+    INSERT INTO outbox (event_id, type, brand_id, data, traceparent)
+    SELECT
+        event_id('subscriber', c.id, (c.subscriber).version),
+        'subscriber.' || $4,
+        c.brand_id,
+        jsonb_build_object('brand_slug', b.slug, 'subscriber', subscriber_facts(c.subscriber)),
+        $6
+    FROM changed AS c
+    INNER JOIN brands AS b ON c.brand_id = b.id
+)
+
+SELECT
+    f.id,
+    EXISTS (SELECT FROM changed AS c WHERE c.id = f.id) AS changed
+FROM found AS f;
