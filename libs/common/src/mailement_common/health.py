@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -63,7 +64,15 @@ class Health:
 
 
 class EmbeddedServer(uvicorn.Server):
-    """A server inside a process that handles its signals itself."""
+    """A server inside a process that handles its signals, and its failures, itself."""
+
+    @override
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Raises OSError when it cannot listen, where uvicorn would leave the process."""
+        try:
+            await super().serve(sockets)
+        except SystemExit as error:
+            raise OSError(f"cannot listen on {self.config.host}:{self.config.port}") from error
 
     @contextlib.contextmanager
     @override

@@ -27,14 +27,24 @@ _QUIET: Final = {"aiormq": "ERROR", "aio_pika": "ERROR", "uvicorn.access": "CRIT
 
 
 def logger(name: str) -> Logger:
-    bound: Logger = structlog.get_logger(logger=name)
+    """A logger whose lines carry the module's name."""
+    bound: Logger = structlog.get_logger(name)
     return bound
+
+
+class _NamedOutput(structlog.PrintLogger):
+    """Writes rendered lines, and knows who is writing."""
+
+    def __init__(self, name: str = "") -> None:
+        super().__init__(sys.stdout)
+        self.name = name
 
 
 def configure(*, service: str, level: str, form: LogFormat) -> None:
     """Sends our logs and those of the libraries to standard output, one line each."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _add_service(service),
@@ -49,13 +59,13 @@ def configure(*, service: str, level: str, form: LogFormat) -> None:
     structlog.configure(
         processors=[*shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        logger_factory=_NamedOutput,
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared[:1], structlog.stdlib.add_logger_name, *shared[1:]],
+            foreign_pre_chain=shared,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
         )
     )

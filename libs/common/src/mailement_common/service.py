@@ -7,7 +7,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from mailement_common.health import Check, EmbeddedServer, Health, ops_server
+from mailement_common.health import Check, Health, ops_server
 from mailement_common.logs import logger
 from mailement_common.settings import ServiceSettings
 
@@ -53,7 +53,7 @@ async def run_until(
         health.checks.update(service.checks())
     ops = ops_server(settings, health)
     tasks = {asyncio.create_task(service.run(stop), name=service.name) for service in services}
-    ops_task = asyncio.create_task(_serve(ops), name="ops")
+    ops_task = asyncio.create_task(ops.serve(), name="ops")
     stopped = asyncio.create_task(_until(stop), name="stop")
     log.info("service.started", services=[service.name for service in services])
     try:
@@ -81,11 +81,3 @@ async def run_until(
 
 async def _until(stop: asyncio.Event) -> None:
     await stop.wait()
-
-
-async def _serve(server: EmbeddedServer) -> None:
-    try:
-        await server.serve()
-    except SystemExit as error:
-        # uvicorn leaves the process when its port is taken; that must end like any other failure.
-        raise OSError(f"cannot listen on {server.config.host}:{server.config.port}") from error

@@ -10,6 +10,16 @@ from mailement_common.logs import logger
 
 _FIRST_PAUSE: Final = 0.3
 _LONGEST_PAUSE: Final = 5.0
+# Not the world's faults but ours: these need a traceback.
+_MISTAKES: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NameError,
+    TypeError,
+    ValueError,
+)
 
 log = logger(__name__)
 
@@ -38,13 +48,27 @@ async def keep_running(name: str, loop: Callable[[], Awaitable[None]], stop: asy
             if task is not None and task.cancelling():
                 raise
             log.warning("loop.interrupted", loop=name, reason="cancelled by a library")
-        except Exception as error:  # noqa: BLE001  whatever it was, the loop has to go on
-            log.warning("loop.failed", loop=name, reason=f"{type(error).__name__}: {error}")
+        except Exception as error:
+            reasons = causes(error)
+            mistake = any(isinstance(cause, _MISTAKES) for cause in reasons)
+            log.warning(
+                "loop.failed",
+                loop=name,
+                reason="; ".join(f"{type(cause).__name__}: {cause}" for cause in reasons),
+                exc_info=error if mistake else None,
+            )
         else:
             return
         if asyncio.get_running_loop().time() - started > 2 * _LONGEST_PAUSE:
             waits = pauses()
         await wait_for(stop, next(waits))
+
+
+def causes(error: BaseException) -> list[BaseException]:
+    """The error itself, or what a group of them holds."""
+    if isinstance(error, BaseExceptionGroup):
+        return [cause for inner in error.exceptions for cause in causes(inner)]
+    return [error]
 
 
 async def wait_for(event: asyncio.Event, seconds: float) -> bool:

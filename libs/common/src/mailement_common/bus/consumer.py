@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from aio_pika.abc import AbstractIncomingMessage, AbstractRobustConnection
+from aio_pika.abc import AbstractIncomingMessage, AbstractRobustChannel, AbstractRobustConnection
 from aio_pika.exceptions import AMQPError
 
 from mailement_common.bus.connection import connect_patiently
@@ -69,7 +69,7 @@ class Consumer:
                 while not work.done():
                     await asyncio.wait({work}, timeout=_WATCH_SECONDS)
                     if not work.done() and self._connection.connected.is_set():
-                        await self._refuse_forgotten(queue)
+                        await self._refuse_forgotten(channel)
                 await work
                 await queue.cancel(tag, timeout=5)
             finally:
@@ -79,11 +79,10 @@ class Consumer:
             connection, self._connection = self._connection, None
             await connection.close()
 
-    async def _refuse_forgotten(self, queue: object) -> None:
-        declared = await queue.channel.queue_declare(  # type: ignore[attr-defined]
-            queue_name(self._settings.bus_namespace, self._spec), passive=True, timeout=10
-        )
-        if declared.consumer_count == 0:
+    async def _refuse_forgotten(self, channel: AbstractRobustChannel) -> None:
+        name = queue_name(self._settings.bus_namespace, self._spec)
+        queue = await channel.declare_queue(name, passive=True, robust=False, timeout=10)
+        if queue.declaration_result.consumer_count == 0:
             raise ConnectionError("the broker has forgotten this consumer")
 
     async def _work(self, arrived: asyncio.Queue[AbstractIncomingMessage], stop: asyncio.Event) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+import asyncio
+from typing import Any, Final, TypeAlias
 
 import asyncpg
 import orjson
+from asyncpg.pool import PoolConnectionProxy
 from typing_extensions import override
 
 from mailement_common.settings import DatabaseSettings
+
+# A connection of one's own, or one that is borrowed from a pool: to a query it is the same.
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 
 # Errors after which the same work is worth trying again: the server went away, is restarting or is full.
 CONNECTION_LOST: Final = (
@@ -26,6 +31,7 @@ CONNECTION_LOST: Final = (
 # either would keep dead rows visible and slow every claim down.
 _STATEMENT_TIMEOUT_MS: Final = 30_000
 _IDLE_IN_TRANSACTION_MS: Final = 30_000
+_CLOSE_SECONDS: Final = 5
 
 
 class PooledConnection(asyncpg.Connection):
@@ -36,8 +42,16 @@ class PooledConnection(asyncpg.Connection):
 
 
 async def open_pool(settings: DatabaseSettings, *, name: str, size: int | None = None) -> asyncpg.Pool:
-    """A pool whose connections are opened on demand; `name` shows in pg_stat_activity."""
-    return await asyncpg.create_pool(
+    """A pool that is ready for use."""
+    return await new_pool(settings, name=name, size=size)
+
+
+def new_pool(settings: DatabaseSettings, *, name: str, size: int | None = None) -> asyncpg.Pool:
+    """A pool that is to be awaited once before it is used; it opens connections on demand.
+
+    `name` shows in pg_stat_activity.
+    """
+    return asyncpg.create_pool(
         settings.database_dsn,
         min_size=0,
         max_size=size or settings.database_pool_size,
@@ -54,6 +68,15 @@ async def open_pool(settings: DatabaseSettings, *, name: str, size: int | None =
             "jit": "off",
         },
     )
+
+
+async def close_pool(pool: asyncpg.Pool) -> None:
+    """Waits for queries at hand, but not for ever: a lost server would keep the process alive."""
+    try:
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()
 
 
 async def connect(settings: DatabaseSettings, *, name: str) -> asyncpg.Connection:

@@ -30,7 +30,7 @@ class Envelope:
     def body(self) -> bytes:
         return orjson.dumps(
             {
-                "id": self.id,
+                "id": str(self.id),
                 "type": self.type,
                 "brand_id": self.brand_id,
                 "occurred_at": self.occurred_at,

@@ -8,6 +8,7 @@ from typing import Final
 
 import asyncpg
 
+from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import AccountId
 from mailement_newsletter.errors import AlreadyExists, NotFound
@@ -24,7 +25,7 @@ class Account:
     created_at: datetime
 
 
-async def create_account(connection: asyncpg.Connection, *, slug: str, name: str) -> Account:
+async def create_account(connection: Connection, *, slug: str, name: str) -> Account:
     """Raises AlreadyExists."""
     try:
         row = await connection.fetchrow(SQL["create"], slug, name)
@@ -34,11 +35,11 @@ async def create_account(connection: asyncpg.Connection, *, slug: str, name: str
     return _account(row)
 
 
-async def list_accounts(connection: asyncpg.Connection) -> list[Account]:
+async def list_accounts(connection: Connection) -> list[Account]:
     return [_account(row) for row in await connection.fetch(SQL["list_all"])]
 
 
-async def find_account(connection: asyncpg.Connection, slug: str) -> Account:
+async def find_account(connection: Connection, slug: str) -> Account:
     """Raises NotFound."""
     row = await connection.fetchrow(SQL["find"], slug)
     if row is None:

@@ -8,6 +8,7 @@ from typing import Final
 
 import asyncpg
 
+from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import AccountId, BrandId
 from mailement_newsletter.errors import AlreadyExists, NotFound
@@ -31,7 +32,7 @@ class Brand:
 
 
 async def create_brand(
-    connection: asyncpg.Connection,
+    connection: Connection,
     *,
     account_id: AccountId,
     slug: str,
@@ -48,11 +49,11 @@ async def create_brand(
     return await find_brand(connection, slug)
 
 
-async def list_brands(connection: asyncpg.Connection) -> list[Brand]:
+async def list_brands(connection: Connection) -> list[Brand]:
     return [_brand(row) for row in await connection.fetch(SQL["list_all"])]
 
 
-async def find_brand(connection: asyncpg.Connection, slug: str) -> Brand:
+async def find_brand(connection: Connection, slug: str) -> Brand:
     """Raises NotFound."""
     row = await connection.fetchrow(SQL["find"], slug)
     if row is None:
@@ -60,7 +61,7 @@ async def find_brand(connection: asyncpg.Connection, slug: str) -> Brand:
     return _brand(row)
 
 
-async def delete_brand(connection: asyncpg.Connection, brand: Brand) -> None:
+async def delete_brand(connection: Connection, brand: Brand) -> None:
     """The brand's rows stay; nothing is sent, posted or accepted for it any more."""
     async with connection.transaction():
         await connection.execute(SQL["delete"], brand.id)

@@ -10,6 +10,7 @@ from typing import Final
 
 import asyncpg
 
+from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId
 from mailement_newsletter.catalog.topics import find_topic
@@ -76,7 +77,7 @@ class Step:
     body_text: str | None
 
 
-async def create_drip(connection: asyncpg.Connection, brand: BrandId, new: NewDrip) -> Drip:
+async def create_drip(connection: Connection, brand: BrandId, new: NewDrip) -> Drip:
     """The drip and its steps, together. Raises AlreadyExists, NotFound (the topic)."""
     topic_id = (await find_topic(connection, brand, new.topic)).id if new.topic else None
     try:
@@ -97,11 +98,11 @@ async def create_drip(connection: asyncpg.Connection, brand: BrandId, new: NewDr
     return await find_drip(connection, brand, drip_id)
 
 
-async def list_drips(connection: asyncpg.Connection, brand: BrandId) -> list[Drip]:
+async def list_drips(connection: Connection, brand: BrandId) -> list[Drip]:
     return [_drip(row) for row in await connection.fetch(SQL["list_all"], brand, None)]
 
 
-async def find_drip(connection: asyncpg.Connection, brand: BrandId, drip_id: int) -> Drip:
+async def find_drip(connection: Connection, brand: BrandId, drip_id: int) -> Drip:
     """Raises NotFound."""
     row = await connection.fetchrow(SQL["list_all"], brand, drip_id)
     if row is None:
@@ -109,13 +110,11 @@ async def find_drip(connection: asyncpg.Connection, brand: BrandId, drip_id: int
     return _drip(row)
 
 
-async def list_steps(connection: asyncpg.Connection, drip: Drip) -> list[Step]:
+async def list_steps(connection: Connection, drip: Drip) -> list[Step]:
     return [Step(**dict(row)) for row in await connection.fetch(SQL["steps"], drip.id)]
 
 
-async def set_drip_state(
-    connection: asyncpg.Connection, brand: BrandId, drip_id: int, state: DripState
-) -> Drip:
+async def set_drip_state(connection: Connection, brand: BrandId, drip_id: int, state: DripState) -> Drip:
     """Pauses or resumes. Raises NotFound."""
     await find_drip(connection, brand, drip_id)
     await connection.execute(SQL["set_state"], drip_id, state)

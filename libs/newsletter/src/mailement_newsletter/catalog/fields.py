@@ -8,6 +8,7 @@ from typing import Final
 
 import asyncpg
 
+from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId
 from mailement_newsletter.errors import AlreadyExists, NotFound
@@ -23,7 +24,7 @@ class CustomField:
     created_at: datetime
 
 
-async def create_field(connection: asyncpg.Connection, brand: BrandId, *, key: str, name: str) -> CustomField:
+async def create_field(connection: Connection, brand: BrandId, *, key: str, name: str) -> CustomField:
     """Raises AlreadyExists."""
     try:
         row = await connection.fetchrow(SQL["create"], brand, key, name)
@@ -33,11 +34,11 @@ async def create_field(connection: asyncpg.Connection, brand: BrandId, *, key: s
     return _field(row)
 
 
-async def list_fields(connection: asyncpg.Connection, brand: BrandId) -> list[CustomField]:
+async def list_fields(connection: Connection, brand: BrandId) -> list[CustomField]:
     return [_field(row) for row in await connection.fetch(SQL["list_all"], brand)]
 
 
-async def find_field(connection: asyncpg.Connection, brand: BrandId, key: str) -> CustomField:
+async def find_field(connection: Connection, brand: BrandId, key: str) -> CustomField:
     """Raises NotFound."""
     row = await connection.fetchrow(SQL["find"], brand, key)
     if row is None:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-import asyncpg
-
+from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId
 from mailement_newsletter.catalog.brands import Brand
@@ -42,7 +41,7 @@ class NewKey:
     key: str
 
 
-async def create_key(connection: asyncpg.Connection, brand: Brand, *, name: str) -> NewKey:
+async def create_key(connection: Connection, brand: Brand, *, name: str) -> NewKey:
     """A key of the native dialect for one brand: `mlm_live_` and 32 hex digits."""
     key = _PREFIX + secrets.token_hex(16)
     key_id: int = await connection.fetchval(
@@ -51,11 +50,11 @@ async def create_key(connection: asyncpg.Connection, brand: Brand, *, name: str)
     return NewKey(id=key_id, key=key)
 
 
-async def list_keys(connection: asyncpg.Connection, brand: BrandId | None) -> list[ApiKey]:
+async def list_keys(connection: Connection, brand: BrandId | None) -> list[ApiKey]:
     return [ApiKey(**dict(row)) for row in await connection.fetch(SQL["list_all"], brand)]
 
 
-async def find_key_by_id(connection: asyncpg.Connection, key_id: int) -> ApiKey:
+async def find_key_by_id(connection: Connection, key_id: int) -> ApiKey:
     """Raises NotFound."""
     row = await connection.fetchrow(SQL["find"], key_id)
     if row is None:
@@ -63,7 +62,7 @@ async def find_key_by_id(connection: asyncpg.Connection, key_id: int) -> ApiKey:
     return ApiKey(**dict(row))
 
 
-async def revoke_key(connection: asyncpg.Connection, key_id: int) -> ApiKey:
+async def revoke_key(connection: Connection, key_id: int) -> ApiKey:
     """Revoking twice is harmless. Raises NotFound."""
     async with connection.transaction():
         await connection.execute(SQL["revoke"], key_id)

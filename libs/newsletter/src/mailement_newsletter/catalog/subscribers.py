@@ -9,6 +9,7 @@ from typing import Final
 
 import asyncpg
 
+from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId, SubscriberId
 from mailement_newsletter.catalog.topics import Topic
@@ -58,7 +59,7 @@ class SubscriberDetails:
 
 
 async def list_subscribers(
-    connection: asyncpg.Connection,
+    connection: Connection,
     brand: BrandId,
     *,
     status: SubscriberStatus | None = None,
@@ -70,7 +71,7 @@ async def list_subscribers(
     return [_subscriber(row) for row in rows]
 
 
-async def show_subscriber(connection: asyncpg.Connection, brand: BrandId, who: Who) -> SubscriberDetails:
+async def show_subscriber(connection: Connection, brand: BrandId, who: Who) -> SubscriberDetails:
     """Raises SubscriberNotFound."""
     row = await connection.fetchrow(SQL["find"], brand, *identifiers(who))
     if row is None:

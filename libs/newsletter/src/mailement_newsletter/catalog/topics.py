@@ -8,6 +8,7 @@ from typing import Final
 
 import asyncpg
 
+from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId
 from mailement_newsletter.errors import AlreadyExists, NotFound
@@ -35,7 +36,7 @@ class UnknownTopic:
 
 
 async def create_topic(
-    connection: asyncpg.Connection, brand: BrandId, *, slug: str, name: str, is_public: bool
+    connection: Connection, brand: BrandId, *, slug: str, name: str, is_public: bool
 ) -> Topic:
     """Raises AlreadyExists."""
     try:
@@ -46,11 +47,11 @@ async def create_topic(
     return _topic(row)
 
 
-async def list_topics(connection: asyncpg.Connection, brand: BrandId) -> list[Topic]:
+async def list_topics(connection: Connection, brand: BrandId) -> list[Topic]:
     return [_topic(row) for row in await connection.fetch(SQL["list_all"], brand)]
 
 
-async def find_topic(connection: asyncpg.Connection, brand: BrandId, slug: str) -> Topic:
+async def find_topic(connection: Connection, brand: BrandId, slug: str) -> Topic:
     """Raises NotFound."""
     row = await connection.fetchrow(SQL["find"], brand, slug)
     if row is None:
@@ -58,7 +59,7 @@ async def find_topic(connection: asyncpg.Connection, brand: BrandId, slug: str) 
     return _topic(row)
 
 
-async def list_unknown_topics(connection: asyncpg.Connection, brand: BrandId) -> list[UnknownTopic]:
+async def list_unknown_topics(connection: Connection, brand: BrandId) -> list[UnknownTopic]:
     return [UnknownTopic(**dict(row)) for row in await connection.fetch(SQL["unknown"], brand)]
 
 

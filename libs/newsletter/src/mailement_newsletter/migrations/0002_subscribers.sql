@@ -50,5 +50,5 @@ CREATE TABLE unknown_topics (
     brand_id bigint NOT NULL,
     slug text NOT NULL,
     seen_on date NOT NULL,
-    PRIMARY KEY (brand_id, slug, seen_on)
+    PRIMARY KEY (brand_id, seen_on, slug)
 );

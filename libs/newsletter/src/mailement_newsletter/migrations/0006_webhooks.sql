@@ -37,9 +37,12 @@ CREATE TABLE webhook_deliveries (
     endpoint_id bigint NOT NULL REFERENCES webhook_endpoints (id),
     brand_id bigint NOT NULL,
     state text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'leased', 'delivered', 'failed')),
+    -- Why it failed: the last attempt's reason, or why there was none (endpoint_deleted).
+    reason text,
     attempts int NOT NULL DEFAULT 0,
     due_at timestamptz NOT NULL DEFAULT now(),
     lease_token uuid,
+    leased_at timestamptz,
     lease_until timestamptz,
     traceparent text,
     created_at timestamptz NOT NULL DEFAULT now(),
@@ -47,18 +50,22 @@ CREATE TABLE webhook_deliveries (
     UNIQUE (event_id, endpoint_id)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
 
-CREATE INDEX webhook_deliveries_due ON webhook_deliveries (endpoint_id, due_at) WHERE state = 'pending';
+CREATE INDEX webhook_deliveries_due ON webhook_deliveries (endpoint_id, due_at, id) WHERE state = 'pending';
 
 CREATE INDEX webhook_deliveries_leased ON webhook_deliveries (lease_until) WHERE state = 'leased';
 
 CREATE INDEX webhook_deliveries_brand_id_idx ON webhook_deliveries (brand_id, id);
 
+CREATE INDEX webhook_deliveries_failed ON webhook_deliveries (brand_id, id) WHERE state = 'failed';
+
 CREATE TABLE webhook_attempts (
     delivery_id bigint NOT NULL,
     number int NOT NULL CHECK (number > 0),
     outcome text NOT NULL CHECK (outcome IN ('delivered', 'failed', 'interrupted')),
-    -- Why it failed: connect_timeout, http_5xx, blocked_address, … NULL when delivered.
+    -- Why it failed, as a class: connect_timeout, http_5xx, blocked_address, … NULL when delivered.
     reason text,
+    -- The same in words, for people.
+    detail text,
     status_code int,
     response_body text,
     started_at timestamptz NOT NULL,

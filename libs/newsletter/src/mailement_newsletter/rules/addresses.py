@@ -57,7 +57,8 @@ def _parse_unusual(typed: str) -> Address:
     except (EmailNotValidError, UnicodeError) as error:
         raise InvalidEmail from error
     domain = found.ascii_domain
-    local = unicodedata.normalize("NFC", found.local_part).lower()
+    # In this order: lower case can make a pair that NFC composes (J and a caron).
+    local = unicodedata.normalize("NFC", found.local_part.lower())
     key = f"{local}@{domain.lower()}"
     if "." not in domain or len(key.encode()) > _MAX_OCTETS:
         raise InvalidEmail

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import asyncpg
-
+from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId, SubscriberId
 
@@ -25,7 +24,7 @@ class Signup:
 
 
 async def start_drips(
-    connection: asyncpg.Connection, signups: Sequence[Signup], waiting: Sequence[SubscriberId]
+    connection: Connection, signups: Sequence[Signup], waiting: Sequence[SubscriberId]
 ) -> int:
     """Within the caller's transaction. `waiting`: subscribers whose enrolments may be due a start.
 

@@ -230,6 +230,10 @@ noted AS (
         x.slug,
         current_date
     FROM unknown AS x
+    -- Enough to find a typo by, and no way to fill the table with nonsense.
+    WHERE NOT EXISTS (
+        SELECT FROM unknown_topics AS u WHERE u.brand_id = x.brand_id AND u.seen_on = current_date OFFSET 500
+    )
     ORDER BY x.brand_id, x.slug
     ON CONFLICT DO NOTHING
 )

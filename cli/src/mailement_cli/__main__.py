@@ -1,0 +1,32 @@
+"""`mailement`: everything that an operator does."""
+
+from __future__ import annotations
+
+import click
+
+from mailement_cli.commands.account import account
+from mailement_cli.commands.brand import brand
+from mailement_cli.commands.demo import demo
+from mailement_cli.commands.dev import dev
+from mailement_cli.commands.drip import drip
+from mailement_cli.commands.field import field
+from mailement_cli.commands.key import key
+from mailement_cli.commands.migrate import migrate
+from mailement_cli.commands.run import run
+from mailement_cli.commands.secret import secret
+from mailement_cli.commands.subscriber import subscriber
+from mailement_cli.commands.topic import topic
+from mailement_cli.commands.webhook import webhook
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mailement-cli")
+def main() -> None:
+    """Mailement: a self-hosted newsletter back end."""
+
+
+for entry in (migrate, run, account, brand, key, topic, field, subscriber, drip, webhook, secret, dev, demo):
+    main.add_command(entry)
+
+if __name__ == "__main__":
+    main()

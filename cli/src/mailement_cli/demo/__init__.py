@@ -1,0 +1,1 @@
+"""The whole way once, against real services, looked at from outside."""

@@ -1,0 +1,80 @@
+"""How a command answers: a table for people, JSON for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import date, datetime, timedelta
+from enum import Enum
+from typing import Any
+
+import click
+import orjson
+
+_MISSING = "–"
+
+
+def show_one(value: object, *, as_json: bool) -> None:
+    """One thing with all that is known of it."""
+    fields = plain(value)
+    if as_json:
+        click.echo(to_json(fields))
+        return
+    width = max(len(name) for name in fields)
+    for name, content in fields.items():
+        click.echo(f"{name:<{width}}  {_cell(content)}")
+
+
+def show_many(values: Sequence[object], *, as_json: bool, columns: Sequence[str]) -> None:
+    """A table of the named columns; JSON has all fields."""
+    rows = [plain(value) for value in values]
+    if as_json:
+        click.echo(to_json(rows))
+        return
+    if not rows:
+        click.echo("(none)")
+        return
+    cells = [[_cell(row[column]) for column in columns] for row in rows]
+    widths = [max(len(column), *(len(line[index]) for line in cells)) for index, column in enumerate(columns)]
+    for line in (list(columns), *cells):
+        click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def to_json(value: object) -> str:
+    return orjson.dumps(value, default=_jsonable).decode()
+
+
+def plain(value: object) -> dict[str, Any]:
+    """A dataclass or mapping as a dict."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    assert isinstance(value, Mapping)
+    return dict(value)
+
+
+def _jsonable(value: object) -> object:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    raise TypeError(type(value).__name__)
+
+
+def _cell(value: object) -> str:
+    match value:
+        case None:
+            return _MISSING
+        case bool():
+            return "yes" if value else "no"
+        case datetime():
+            return value.strftime("%Y-%m-%d %H:%M:%S")
+        case date() | timedelta():
+            return str(value)
+        case Enum():
+            return str(value.value)
+        case list() | tuple():
+            return ", ".join(_cell(item) for item in value) or _MISSING
+        case dict():
+            return to_json(value)
+        case _:
+            return str(value)

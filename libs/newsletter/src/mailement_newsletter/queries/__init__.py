@@ -1,0 +1,1 @@
+"""What is asked of a table, and changed in it, by more than one use case."""

@@ -1,0 +1,23 @@
+"""The setting that says where webhooks may go."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
+
+from mailement_common.settings import EnvSettings
+from mailement_webhooks.rules.guard import Network, parse_networks
+
+
+def _networks(value: object) -> object:
+    return parse_networks(value) if isinstance(value, str) else value
+
+
+class WebhookTargetSettings(EnvSettings):
+    webhook_allow_cidrs: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = Field(
+        default=(),
+        description="Networks that webhooks may reach although they are not public, comma separated "
+        "(`127.0.0.0/8,10.1.0.0/16`).",
+    )

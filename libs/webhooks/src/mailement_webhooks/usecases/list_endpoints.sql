@@ -1,0 +1,18 @@
+-- name: list
+-- The endpoints that are not deleted, of one account, of one brand, or all.
+SELECT
+    e.id,
+    e.account_id,
+    e.brand_id,
+    e.profile,
+    e.url,
+    e.event_types,
+    e.state,
+    e.created_at,
+    e.updated_at
+FROM webhook_endpoints AS e
+WHERE
+    e.state <> 'deleted'
+    AND ($1::bigint IS NULL OR e.account_id = $1)
+    AND ($2::bigint IS NULL OR e.brand_id = $2)
+ORDER BY e.id;

@@ -1,0 +1,38 @@
+-- name: take_turn
+-- Two operators who set the same brand's endpoint do so one after the other.
+SELECT pg_advisory_xact_lock(hashtextextended('webhook_endpoint of brand ' || $1::bigint, 0));
+
+-- name: current_or_next_id
+-- The endpoint that the brand has, or the id that a new one will get: the secret is sealed for it beforehand.
+SELECT coalesce(
+    (
+        SELECT e.id
+        FROM webhook_endpoints AS e
+        WHERE e.brand_id = $1 AND e.profile = $2 AND e.state <> 'deleted'
+        ORDER BY e.id
+        LIMIT 1
+    ),
+    nextval(pg_get_serial_sequence('webhook_endpoints', 'id'))
+);
+
+-- name: upsert
+-- Make the endpoint, or point the one that is there elsewhere, with a new secret.
+INSERT INTO webhook_endpoints AS e (id, account_id, brand_id, profile, url, secret_sealed, event_types)
+OVERRIDING SYSTEM VALUE
+VALUES ($1, $2, $3, $4, $5, $6, $7::text [])
+ON CONFLICT (id) DO UPDATE SET
+    url = excluded.url,
+    secret_sealed = excluded.secret_sealed,
+    event_types = excluded.event_types,
+    state = 'enabled',
+    updated_at = now()
+RETURNING
+    e.id,
+    e.account_id,
+    e.brand_id,
+    e.profile,
+    e.url,
+    e.event_types,
+    e.state,
+    e.created_at,
+    e.updated_at;

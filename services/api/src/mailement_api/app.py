@@ -1,0 +1,39 @@
+"""The api's composition: dialects, public pages, docs and health in one ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import asyncpg
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Mount
+
+from mailement_api import docs
+from mailement_api.context import RequestContext
+from mailement_api.dialects.mailement import routes as mailement
+from mailement_api.keys import KeyCache
+from mailement_api.public import unsubscribe
+from mailement_api.settings import ApiSettings
+from mailement_common.health import Health, health_routes
+from mailement_common.sealing import KeyRing
+
+
+def create_app(
+    *, pool: asyncpg.Pool, settings: ApiSettings, health: Health, wake: Callable[[], None], keys: KeyCache
+) -> Starlette:
+    """`wake` is called after each commit that wrote an event; `keys` remembers who may come in."""
+    ring = KeyRing(settings.secret_keys.get_secret_value())
+    native = mailement.Deps(pool=pool, keys=keys, wake=wake, max_body_bytes=settings.max_body_bytes)
+    app = Starlette(
+        routes=[
+            Mount("/api/v1", mailement.router(native)),
+            *unsubscribe.routes(pool, ring, wake),
+            *docs.routes(settings.public_url),
+            *health_routes(health),
+        ],
+        middleware=[Middleware(RequestContext)],
+    )
+    app.router.redirect_slashes = False
+    app.router.default = mailement.unknown_path
+    return app

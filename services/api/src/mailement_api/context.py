@@ -1,0 +1,99 @@
+"""What every request carries, and the one line that tells of it. Pure ASGI: a BaseHTTPMiddleware would cost more
+than the rest of the path together.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+import structlog
+from prometheus_client import Counter, Histogram
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mailement_common.ids import request_id, trace_id, traceparent
+from mailement_common.logs import logger
+
+_REQUESTS: Final = Counter("mailement_http_requests_total", "Requests answered.", ["endpoint", "status"])
+_SECONDS: Final = Histogram(
+    "mailement_http_request_seconds",
+    "Time from the request's head to the last byte of the answer.",
+    ["endpoint"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+# Probes ask every few seconds; a line for each would hide the others.
+_SILENT: Final = frozenset({"/healthz", "/readyz"})
+
+log = logger(__name__)
+
+
+class RequestContext:
+    """Gives a request its id and trace, echoes the id, logs one canonical line when it is answered.
+
+    Handlers add fields to the line through `note`, and name themselves through `name_endpoint`.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        offered = {
+            name: value for name, value in scope["headers"] if name in (b"x-request-id", b"traceparent")
+        }
+        identity = request_id(_text(offered.get(b"x-request-id")))
+        parent = traceparent(_text(offered.get(b"traceparent")))
+        line: dict[str, Any] = {}
+        scope["mailement.line"] = line
+        scope["mailement.traceparent"] = parent
+        scope["mailement.endpoint"] = "unknown"
+        status = 500
+        started = time.perf_counter()
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(raw=message["headers"])["X-Request-ID"] = identity
+            await send(message)
+
+        structlog.contextvars.bind_contextvars(request_id=identity, trace_id=trace_id(parent))
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            seconds = time.perf_counter() - started
+            endpoint = scope["mailement.endpoint"]
+            _REQUESTS.labels(endpoint, status).inc()
+            _SECONDS.labels(endpoint).observe(seconds)
+            if endpoint not in _SILENT:
+                log.info(
+                    "request.completed",
+                    method=scope["method"],
+                    endpoint=endpoint,
+                    status=status,
+                    duration_ms=round(seconds * 1000, 2),
+                    **line,
+                )
+            structlog.contextvars.unbind_contextvars("request_id", "trace_id")
+
+
+def note(scope: Scope, **fields: object) -> None:
+    """Adds fields to the request's line."""
+    scope["mailement.line"].update(fields)
+
+
+def name_endpoint(scope: Scope, endpoint: str) -> None:
+    """What metrics and the line call this endpoint: a pattern, never a path with ids or tokens in it."""
+    scope["mailement.endpoint"] = endpoint
+
+
+def traceparent_of(scope: Scope) -> str:
+    parent: str = scope["mailement.traceparent"]
+    return parent
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")

@@ -1,0 +1,1 @@
+"""The wire dialects; each is a translation and borrows nothing from another."""

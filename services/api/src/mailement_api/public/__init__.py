@@ -1,0 +1,1 @@
+"""What subscribers reach by the links in their mails."""

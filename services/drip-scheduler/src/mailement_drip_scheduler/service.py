@@ -1,0 +1,69 @@
+"""The drip scheduler as a service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from mailement_common.bus.consumer import Consumer
+from mailement_common.bus.topology import DRIPS
+from mailement_common.clock import Clock, SystemClock
+from mailement_common.db.checks import database_checks
+from mailement_common.db.pool import close_pool, new_pool
+from mailement_common.events.envelope import Envelope
+from mailement_common.health import Check, CheckResult
+from mailement_common.logs import logger
+from mailement_common.outbox.relay import Relay
+from mailement_common.supervise import keep_running
+from mailement_drip_scheduler.handlers import handle
+from mailement_drip_scheduler.settings import SchedulerSettings
+from mailement_drip_scheduler.tick import Ticker
+from mailement_newsletter.schema import MIGRATIONS
+
+# Relay, consumer, tick, and two for the checks.
+_CONNECTIONS: Final = 6
+
+log = logger(__name__)
+
+
+class DripScheduler:
+    """Consumes signups, enrols, ticks. Any number of replicas, no leader."""
+
+    name = "drip-scheduler"
+
+    def __init__(self, settings: SchedulerSettings, clock: Clock | None = None) -> None:
+        """Opens nothing yet."""
+        self._pool = new_pool(settings, name=self.name, size=_CONNECTIONS)
+        self._relay = Relay(self._pool, settings, name=self.name)
+        self._ticker = Ticker(
+            self._pool, clock or SystemClock(), batch=settings.drip_batch, queued=self._relay.wake
+        )
+        self._consumer = Consumer(settings, DRIPS, self._consume, name=self.name)
+
+    def checks(self) -> Mapping[str, Check]:
+        return {**database_checks(self._pool, MIGRATIONS), "broker": Check(run=self._broker, required=False)}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        await self._pool
+        ticked = asyncio.Event()
+        relay = asyncio.create_task(self._relay.run(ticked))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._consumer.run(stop))
+                group.create_task(keep_running("drip tick", lambda: self._ticker.run(stop), stop))
+        finally:
+            ticked.set()
+            await asyncio.gather(relay, return_exceptions=True)
+            await close_pool(self._pool)
+
+    async def _consume(self, events: Sequence[Envelope]) -> None:
+        async with self._pool.acquire() as connection, connection.transaction():
+            enrolled = await handle(connection, events)
+        if enrolled:
+            log.info("drip.enrolled", enrolled=enrolled)
+        self._ticker.wake()
+
+    async def _broker(self) -> CheckResult:
+        connected = self._consumer.connected
+        return CheckResult(ok=connected, detail=None if connected else "not consuming")

@@ -1,0 +1,13 @@
+"""Settings of the drip scheduler."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from mailement_common.settings import ServiceSettings
+
+
+class SchedulerSettings(ServiceSettings):
+    drip_batch: int = Field(
+        default=500, ge=1, le=5000, description="Due steps that the drip scheduler takes in one transaction."
+    )

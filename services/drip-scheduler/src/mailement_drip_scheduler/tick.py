@@ -1,0 +1,74 @@
+"""The tick: advance everything that is due, then sleep until the next step, an event, or a second has passed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import asyncpg
+from prometheus_client import Counter
+
+from mailement_common.clock import Clock
+from mailement_common.logs import logger
+from mailement_common.supervise import wait_for
+from mailement_newsletter.usecases.advance_drips import advance_drips, next_due
+
+# Longest sleep: finds what no event announced, such as a drip that was resumed.
+_SWEEP_SECONDS: Final = 1.0
+# Shortest: a step that is due in a moment is not worth a spin.
+_SHORTEST_SECONDS: Final = 0.01
+
+_STEPS: Final = Counter("mailement_drip_steps_total", "Due steps taken.")
+_QUEUED: Final = Counter("mailement_drip_messages_total", "Messages that steps have queued.")
+
+log = logger(__name__)
+
+
+class Ticker:
+    """Any number of these may run against one database; locked rows are skipped."""
+
+    def __init__(self, pool: asyncpg.Pool, clock: Clock, *, batch: int, queued: Callable[[], None]) -> None:
+        """`queued` is called after a commit that queued messages."""
+        self._pool = pool
+        self._clock = clock
+        self._batch = batch
+        self._queued = queued
+        self._woken = asyncio.Event()
+        # Where the last batch ended, so that a busy drip does not keep the others waiting.
+        self._behind = 0
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            self._woken.clear()
+            await self.advance_all(stop)
+            await self._sleep(stop)
+
+    async def advance_all(self, stop: asyncio.Event) -> None:
+        """Batch after batch, each its own transaction, until nothing is due."""
+        while not stop.is_set():
+            done = await advance_drips(
+                self._pool, now=self._clock.now(), behind=self._behind, batch=self._batch
+            )
+            if not done.due:
+                return
+            self._behind = done.last_drip_id
+            _STEPS.inc(done.due)
+            _QUEUED.inc(done.queued)
+            log.info("drip.advanced", due=done.due, queued=done.queued)
+            if done.queued:
+                self._queued()
+
+    async def _sleep(self, stop: asyncio.Event) -> None:
+        moment = await next_due(self._pool)
+        seconds = _SWEEP_SECONDS
+        if moment is not None:
+            seconds = min(seconds, (moment - self._clock.now()).total_seconds())
+        woken = asyncio.create_task(wait_for(self._woken, max(seconds, _SHORTEST_SECONDS)))
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({woken, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        woken.cancel()
+        stopped.cancel()

@@ -1,0 +1,1 @@
+"""Mail providers: one port, one conformance suite, three ways out of the house."""

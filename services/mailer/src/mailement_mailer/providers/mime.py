@@ -1,0 +1,57 @@
+"""RFC 5322 bytes of a mail, by the standard library. The same mail gives the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from email.headerregistry import Address, BaseHeader, HeaderRegistry, UnstructuredHeader
+from email.message import EmailMessage
+from email.policy import SMTP, EmailPolicy, Policy
+from typing import Final
+
+from typing_extensions import override
+
+from mailement_mailer.providers.port import RenderedMail
+
+_UNQUOTED: Final = re.compile(r"\\(.)")
+
+
+class _Unfolded(UnstructuredHeader, BaseHeader):
+    """Written as it is: the library would turn a long URL without spaces into encoded words, which no reader of
+    List-Unsubscribe decodes.
+    """
+
+    @override
+    def fold(self, *, policy: Policy) -> str:
+        return f"{self.name}: {self}{policy.linesep}"
+
+
+def build(mail: RenderedMail) -> bytes:
+    """The mail with CRLF line ends. Pure ASCII unless the recipient's address is not."""
+    message = EmailMessage(policy=_policy(mail))
+    message["From"] = _address(mail.sender.name, mail.sender.address)
+    message["To"] = _address("", mail.recipient)
+    message["Subject"] = mail.subject
+    message["Message-ID"] = mail.message_id
+    for name, value in mail.headers.items():
+        message[name] = value
+    message.set_content(mail.text)
+    if mail.html is not None:
+        message.add_alternative(mail.html, subtype="html")
+        # The library's boundary is random; a second attempt must not differ from the first.
+        message.set_boundary(f"=_{hashlib.sha256(mail.key.encode()).hexdigest()[:32]}")
+    return message.as_bytes()
+
+
+def _policy(mail: RenderedMail) -> EmailPolicy[EmailMessage]:
+    registry = HeaderRegistry()
+    for name in ("Message-ID", *mail.headers):
+        registry.map_to_type(name, _Unfolded)
+    return SMTP.clone(cte_type="7bit", utf8=not mail.recipient.isascii(), header_factory=registry)
+
+
+def _address(name: str, address: str) -> Address:
+    local, _, domain = address.rpartition("@")
+    if local.startswith('"'):
+        local = _UNQUOTED.sub(r"\1", local[1:-1])
+    return Address(display_name=name, username=local, domain=domain)

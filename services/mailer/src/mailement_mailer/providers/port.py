@@ -1,0 +1,105 @@
+"""What the mailer asks of whoever carries its mail."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Protocol
+
+from mailement_mailer.mailbox import Mailbox
+from mailement_mailer.text import is_one_line
+from mailement_newsletter.queries.messages import MessageId
+
+
+_RECIPIENT: Final = re.compile(
+    r"""(?:"(?:[^"\\]|\\.)+"|[^\s<>(),:;@"\[\]\\]+)@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?"""
+)
+
+
+class NotSendable(ValueError):
+    """A mail cannot have this value: a line's end in a header, or a recipient that is not one address."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedMail:
+    """One mail to one address, complete and final: every attempt sends exactly this.
+
+    `key` is the dedupe key; `message_id` the Message-ID with its angle brackets; `headers` are ASCII and do not
+    repeat From, To, Subject or Message-ID; without `html` the mail is plain text. Raises NotSendable.
+    """
+
+    id: MessageId
+    key: str
+    sender: Mailbox
+    recipient: str
+    subject: str
+    html: str | None
+    text: str
+    headers: Mapping[str, str]
+    message_id: str
+
+    def __post_init__(self) -> None:
+        if not _RECIPIENT.fullmatch(self.recipient):
+            raise NotSendable("the recipient is not one address")
+        in_headers = [self.recipient, self.subject, self.message_id, *self.headers, *self.headers.values()]
+        if not all(is_one_line(value) for value in in_headers):
+            raise NotSendable("a header's value is not one line")
+        if not all(value.isascii() for value in (*self.headers, *self.headers.values())):
+            raise NotSendable("a header's value is not ASCII")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """The provider has taken the mail and answers for it now."""
+
+    provider_message_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The provider will never take this mail."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryLater:
+    """Not taken, or taken by a provider that will know the key again; `after`: the provider's own wish.
+
+    `provider_wide`: no other mail would have been taken either (network, account, limits), so this is not held
+    against the mail, and the mailer rests before it tries the next one.
+    """
+
+    reason: str
+    after: timedelta | None = None
+    provider_wide: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uncertain:
+    """The whole mail was handed over and the answer never came."""
+
+    reason: str
+
+
+Outcome = Sent | Failed | RetryLater | Uncertain
+
+
+class Provider(Protocol):
+    """`idempotent_for`: how long a second mail with the same key is known to be the same; zero: keys mean nothing."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def idempotent_for(self) -> timedelta: ...
+
+    async def send(self, mail: RenderedMail) -> Outcome:
+        """Hands one mail over, within 90 seconds, and tells what came of it; raises nothing but cancellation."""
+        ...
+
+    async def close(self) -> None:
+        """Lets go of connections."""
+        ...

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from mailement_mailer.providers.port import Failed, RetryLater, Sent, Uncertain
+from mailement_mailer.providers.resend import ResendProvider
+from tests.support.fake_resend import API_KEY, FakeResend, fake_resend
+from tests.support.mails import LINK, a_mail
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeResend]:
+    async with fake_resend() as fake:
+        yield fake
+
+
+@pytest.fixture
+async def provider(fake: FakeResend) -> AsyncIterator[ResendProvider]:
+    provider = ResendProvider(url=fake.url, api_key=API_KEY, connections=4)
+    yield provider
+    await provider.close()
+
+
+async def test_the_mail_goes_over_in_resends_words(fake: FakeResend, provider: ResendProvider) -> None:
+    await provider.send(a_mail())
+    assert fake.mails == [
+        {
+            "from": '"Acme News" <news@acme.example>',
+            "to": ["ada@example.org"],
+            "subject": "Welcome",
+            "html": "<p>Hello Ada</p>",
+            "text": "Hello Ada\n",
+            "headers": {"List-Unsubscribe": f"<{LINK}>"},
+            "tags": [{"name": "message", "value": "7"}],
+        }
+    ]
+
+
+async def test_a_lost_answer_is_found_again_by_the_key(fake: FakeResend, provider: ResendProvider) -> None:
+    fake.drop = True
+    assert isinstance(await provider.send(a_mail()), RetryLater)
+    fake.drop = False
+    assert isinstance(await provider.send(a_mail()), Sent)
+    assert len(fake.mails) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "name", "expected", "provider_wide"),
+    [
+        (400, "validation_error", Failed, False),
+        (422, "missing_required_field", Failed, False),
+        (413, "", Failed, False),
+        (401, "missing_api_key", RetryLater, True),
+        (403, "invalid_api_key", RetryLater, True),
+        (403, "validation_error", RetryLater, False),
+        (404, "not_found", RetryLater, True),
+        (409, "concurrent_idempotent_requests", RetryLater, False),
+        (409, "invalid_idempotent_request", Uncertain, False),
+        (429, "rate_limit_exceeded", RetryLater, True),
+        (429, "daily_quota_exceeded", RetryLater, True),
+        (500, "application_error", RetryLater, False),
+        (502, "", RetryLater, False),
+        (302, "", RetryLater, False),
+    ],
+)
+async def test_each_refusal_has_its_meaning(
+    fake: FakeResend, provider: ResendProvider, status: int, name: str, expected: type, provider_wide: bool
+) -> None:
+    fake.refuse_next(status, name)
+    outcome = await provider.send(a_mail())
+    assert isinstance(outcome, expected)
+    if isinstance(outcome, RetryLater):
+        assert outcome.provider_wide is provider_wide
+
+
+async def test_a_fault_of_the_account_says_so(fake: FakeResend) -> None:
+    provider = ResendProvider(url=fake.url, api_key="re_wrong", connections=1)
+    outcome = await provider.send(a_mail())
+    await provider.close()
+    assert isinstance(outcome, RetryLater)
+    assert outcome.reason.startswith("account: 401 missing_api_key")
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"), [("3", 3), ("0", 1), ("soon", 1), ("999999999999", 3600), ("-5", 1)]
+)
+async def test_retry_after_is_obeyed_within_reason(
+    fake: FakeResend, provider: ResendProvider, given: str, seconds: int
+) -> None:
+    fake.refuse_next(429, "rate_limit_exceeded", **{"Retry-After": given})
+    outcome = await provider.send(a_mail())
+    assert isinstance(outcome, RetryLater)
+    assert outcome.after == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("answer", [b"<html>proxy</html>", b"[]", b'{"id": 7}', b""])
+async def test_a_yes_without_an_id_is_asked_again(
+    fake: FakeResend, provider: ResendProvider, answer: bytes
+) -> None:
+    fake.answer = answer
+    assert isinstance(await provider.send(a_mail()), RetryLater)
+    fake.answer = None
+    assert isinstance(await provider.send(a_mail()), Sent)
+    assert len(fake.mails) == 1
+
+
+async def test_the_same_key_at_the_same_time_is_one_mail(fake: FakeResend, provider: ResendProvider) -> None:
+    fake.slow = asyncio.Event()
+    first = asyncio.create_task(provider.send(a_mail()))
+    async with asyncio.timeout(5):
+        while not fake.requests:
+            await asyncio.sleep(0.01)
+    second = await provider.send(a_mail())
+    fake.slow.set()
+    assert isinstance(second, RetryLater)
+    assert isinstance(await first, Sent)
+    assert len(fake.mails) == 1
+
+
+async def test_a_changed_mail_under_an_old_key_is_not_sent(
+    fake: FakeResend, provider: ResendProvider
+) -> None:
+    await provider.send(a_mail())
+    assert isinstance(await provider.send(a_mail(subject="Other")), Uncertain)
+    assert len(fake.mails) == 1
+
+
+async def test_a_long_key_is_shortened_and_still_one_key(fake: FakeResend, provider: ResendProvider) -> None:
+    key = "drip:" + "1" * 400
+    assert await provider.send(a_mail(key)) == await provider.send(a_mail(key))
+    assert len(fake.mails) == 1
+
+
+async def test_no_resend_is_no_fault_of_the_mail(unused_port: int) -> None:
+    provider = ResendProvider(url=f"http://127.0.0.1:{unused_port}", api_key=API_KEY, connections=1)
+    outcome = await provider.send(a_mail())
+    await provider.close()
+    assert isinstance(outcome, RetryLater)
+    assert outcome.provider_wide

@@ -1,0 +1,120 @@
+"""Work costs in proportion to what is due or asked for, not to what is stored."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from mailement_newsletter.catalog import subscribers as catalog
+from mailement_newsletter.usecases import advance_drips, change_tags, enroll, leave, start_drips, subscribe
+from tests.integration.newsletter.plans import scans
+from tests.support.brands import READER, Tenant
+
+STORED = 50_000
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+ASKED = {"seq": 0, "email": READER, "email_key": READER, "topic_ids": [1], "tags": ["a"]}
+
+both_plans = pytest.mark.parametrize("generic", [False, True], ids=["custom plan", "generic plan"])
+
+
+@pytest.fixture
+async def full_brand(brand: Tenant) -> Tenant:
+    """A brand with 50,000 subscribers, each in a drip, of whom 500 have a step due."""
+    drip = await brand.drip()
+    await brand.pool.execute(
+        """
+        INSERT INTO subscribers (brand_id, email, email_key, status)
+        SELECT $1, n || '@example.com', n || '@example.com', 'confirmed' FROM generate_series(1, $2) AS n
+        """,
+        brand.id,
+        STORED,
+    )
+    await brand.pool.execute(
+        """
+        INSERT INTO drip_enrollments (drip_id, brand_id, subscriber_id, anchor_at, next_run_at, enrolled_at)
+        SELECT $1, $2, s.id, now(), $3::timestamptz + (s.id % 100) * interval '1 hour', now()
+        FROM subscribers AS s
+        """,
+        drip,
+        brand.id,
+        NOW,
+    )
+    await brand.pool.execute("ANALYZE subscribers, drip_enrollments, drips")
+    return brand
+
+
+@both_plans
+async def test_claiming_due_steps_reads_only_what_is_due(full_brand: Tenant, generic: bool) -> None:
+    async with full_brand.pool.acquire() as connection:
+        found = await scans(connection, advance_drips.SQL["advance"], NOW, 0, 500, generic=generic)
+    claims = [scan for scan in found if scan.part == "due" and scan.table == "drip_enrollments"]
+    assert [(scan.kind, scan.index) for scan in claims] == [("Index Scan", "drip_enrollments_due")]
+
+
+@both_plans
+async def test_moving_on_touches_only_what_was_claimed(full_brand: Tenant, generic: bool) -> None:
+    # Of 50,000 rows the planner may well read all to find 500; to find 50 it must not.
+    async with full_brand.pool.acquire() as connection:
+        found = await scans(connection, advance_drips.SQL["advance"], NOW, 0, 50, generic=generic)
+    sequential = {scan.table for scan in found if scan.kind == "Seq Scan"}
+    assert not {"subscribers", "drip_enrollments"} & sequential
+
+
+@both_plans
+async def test_the_next_due_step_is_found_by_index(full_brand: Tenant, generic: bool) -> None:
+    async with full_brand.pool.acquire() as connection:
+        found = await scans(connection, advance_drips.SQL["next_due"], generic=generic)
+    assert "drip_enrollments_due" in {scan.index for scan in found}
+    assert ("Seq Scan", "drip_enrollments") not in {(scan.kind, scan.table) for scan in found}
+
+
+@both_plans
+@pytest.mark.parametrize("analyzed", [True, False], ids=["analyzed", "not analyzed"])
+async def test_signing_up_finds_the_subscriber_by_brand_and_key(
+    full_brand: Tenant, generic: bool, analyzed: bool
+) -> None:
+    async with full_brand.pool.acquire() as connection:
+        if not analyzed:
+            await connection.execute("DELETE FROM pg_statistic WHERE starelid = 'subscribers'::regclass")
+        asked = [{**ASKED, "brand_id": full_brand.id}]
+        found = await scans(connection, subscribe.SQL["subscribe"], asked, generic=generic)
+    assert "subscribers_email_key" in {scan.index for scan in found}
+    assert ("Seq Scan", "subscribers") not in {(scan.kind, scan.table) for scan in found}
+
+
+@both_plans
+@pytest.mark.parametrize(
+    ("query", "arguments"),
+    [
+        pytest.param(leave.SQL["leave"], (READER, None, "unsubscribed", ["confirmed"], None), id="leave"),
+        pytest.param(change_tags.SQL["change_tags"], (READER, None, ["a"], ["b"], None), id="change_tags"),
+        pytest.param(enroll.SQL["enroll"], (READER, None, 1, None), id="enroll"),
+        pytest.param(catalog.SQL["find"], (READER, None), id="find"),
+    ],
+)
+async def test_every_deed_finds_its_subscriber_by_index(
+    full_brand: Tenant, query: str, arguments: tuple[Any, ...], generic: bool
+) -> None:
+    async with full_brand.pool.acquire() as connection:
+        found = await scans(connection, query, full_brand.id, *arguments, generic=generic)
+    sequential = {scan.table for scan in found if scan.kind == "Seq Scan"}
+    assert not {"subscribers", "drip_enrollments"} & sequential
+
+
+@both_plans
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [
+        ("enroll_triggered", [{"brand_id": 1, "subscriber_id": 1, "confirmed": True, "topic_ids": [1]}]),
+        ("release_waiting", [1, 2]),
+    ],
+)
+async def test_starting_drips_touches_only_whom_it_concerns(
+    full_brand: Tenant, name: str, argument: Any, generic: bool
+) -> None:
+    async with full_brand.pool.acquire() as connection:
+        found = await scans(connection, start_drips.SQL[name], argument, generic=generic)
+    sequential = {scan.table for scan in found if scan.kind == "Seq Scan"}
+    assert not {"subscribers", "drip_enrollments"} & sequential

@@ -1,0 +1,153 @@
+"""Dispatchers that die, compete or are told to stop: nothing is lost, and every attempt is in the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime
+
+from mailement_webhooks.deliveries import AttemptOutcome, DeliveryState, Reason
+from mailement_webhooks.ids import EndpointId
+from mailement_webhooks.usecases.claim_deliveries import LeasedDelivery, claim_deliveries, release_deliveries
+from mailement_webhooks.usecases.delete_endpoint import delete_endpoint
+from mailement_webhooks.usecases.record_attempts import AttemptResult, record_attempts
+from mailement_webhooks.usecases.reopen_expired import reopen_expired
+from tests.support.webhook_receiver import WebhookReceiver, after
+from tests.support.webhooks import WebhookBrand, outcomes
+
+
+async def _claim_and_die(hooked: WebhookBrand) -> LeasedDelivery:
+    """A dispatcher that was killed after it had claimed, longer ago than its lease."""
+    claim = await claim_deliveries(
+        hooked.database.pool,
+        cursor=EndpointId(0),
+        slots=1,
+        endpoint_limit=1,
+        under_way={},
+        lease_seconds=-1,
+    )
+    (delivery,) = claim.deliveries
+    return delivery
+
+
+def _success(delivery: LeasedDelivery) -> AttemptResult:
+    return AttemptResult(
+        delivery_id=delivery.id,
+        lease_token=delivery.lease_token,
+        outcome=AttemptOutcome.DELIVERED,
+        reason=None,
+        detail=None,
+        status_code=200,
+        response_body="late",
+        started_at=datetime(2026, 5, 19, tzinfo=UTC),
+        duration_ms=9,
+    )
+
+
+async def test_what_a_dead_dispatcher_held_is_delivered_and_its_attempt_recorded(
+    hooked: WebhookBrand, receiver: WebhookReceiver
+) -> None:
+    await hooked.hear_at(receiver.url())
+    await hooked.happen(hooked.event())
+    await _claim_and_die(hooked)
+
+    async with hooked.dispatching():
+        (delivery,) = await hooked.settled()
+
+    assert outcomes(delivery) == [(1, "interrupted"), (2, "delivered")]
+    assert (delivery.state, delivery.reason) == (DeliveryState.DELIVERED, None)
+    assert len(receiver.requests) == 1
+
+
+async def test_interruptions_are_never_charged_to_the_delivery(
+    hooked: WebhookBrand, receiver: WebhookReceiver
+) -> None:
+    await hooked.hear_at(receiver.url())
+    await hooked.happen(hooked.event())
+    for _ in range(5):
+        await _claim_and_die(hooked)
+        assert await reopen_expired(hooked.database.pool) == 1
+
+    async with hooked.dispatching():
+        (delivery,) = await hooked.settled()
+
+    assert outcomes(delivery) == [*((number, "interrupted") for number in range(1, 6)), (6, "delivered")]
+
+
+async def test_a_result_that_comes_after_its_lease_changes_nothing(
+    hooked: WebhookBrand, receiver: WebhookReceiver
+) -> None:
+    await hooked.hear_at(receiver.url())
+    await hooked.happen(hooked.event())
+    late = await _claim_and_die(hooked)
+    await reopen_expired(hooked.database.pool)
+    current = await _claim_and_die(hooked)
+
+    assert await record_attempts(hooked.database.pool, [_success(late)]) == set()
+    assert await record_attempts(hooked.database.pool, [_success(current)]) == {current.id}
+
+    (delivery,) = await hooked.deliveries()
+    assert outcomes(delivery) == [(1, "interrupted"), (2, "delivered")]
+
+
+async def test_a_delivery_that_is_given_back_counts_no_attempt(
+    hooked: WebhookBrand, receiver: WebhookReceiver
+) -> None:
+    await hooked.hear_at(receiver.url())
+    await hooked.happen(hooked.event())
+    await release_deliveries(hooked.database.pool, [await _claim_and_die(hooked)])
+
+    async with hooked.dispatching():
+        (delivery,) = await hooked.settled()
+
+    assert outcomes(delivery) == [(1, "delivered")]
+
+
+async def test_two_dispatchers_post_each_event_once(hooked: WebhookBrand, receiver: WebhookReceiver) -> None:
+    await hooked.hear_at(receiver.url())
+    events = [hooked.event() for _ in range(60)]
+
+    async with hooked.dispatching(), hooked.dispatching():
+        for start in range(0, 60, 10):
+            await hooked.happen(*events[start : start + 10])
+        deliveries = await hooked.settled(60)
+
+    copies = Counter(request.header("webhook-id") for request in receiver.requests)
+    assert copies == Counter(str(event.id) for event in events)
+    assert all(outcomes(delivery) == [(1, "delivered")] for delivery in deliveries)
+
+
+async def test_a_stop_finishes_what_is_under_way_and_begins_nothing(
+    hooked: WebhookBrand, receiver: WebhookReceiver
+) -> None:
+    released = asyncio.Event()
+    receiver.behave(after(released))
+    await hooked.hear_at(receiver.url())
+    await hooked.happen(*(hooked.event() for _ in range(5)))
+
+    async with hooked.dispatching(concurrency=2) as stop:
+        await receiver.received(2)
+        stop.set()
+        released.set()
+
+    deliveries = await hooked.deliveries()
+    assert [delivery.state for delivery in deliveries] == ["delivered"] * 2 + ["pending"] * 3
+    assert [outcomes(delivery) for delivery in deliveries] == [[(1, "delivered")]] * 2 + [[]] * 3
+    assert len(receiver.requests) == 2
+
+
+async def test_what_waits_for_a_deleted_endpoint_fails_visibly(
+    hooked: WebhookBrand, receiver: WebhookReceiver
+) -> None:
+    await hooked.hear_at(receiver.url())
+    await hooked.happen(hooked.event(), hooked.event())
+    held = await _claim_and_die(hooked)
+    async with hooked.database.pool.acquire() as connection:
+        await delete_endpoint(connection, hooked.id)
+
+    async with hooked.dispatching():
+        deliveries = await hooked.settled(2)
+
+    assert receiver.requests == []
+    assert {delivery.reason for delivery in deliveries} == {Reason.ENDPOINT_DELETED}
+    assert {delivery.id: outcomes(delivery) for delivery in deliveries}[held.id] == [(1, "interrupted")]

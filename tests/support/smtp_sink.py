@@ -1,0 +1,107 @@
+"""An SMTP server on the test's own loop that keeps what it is given and refuses what it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiosmtpd.smtp import SMTP, Envelope, Session
+from typing_extensions import override
+
+HANG_UP = "hang up"
+
+
+@dataclass(slots=True)
+class SmtpSink:
+    """`on_*`: the reply to that command from now on, or HANG_UP; behind the final dot the mail is kept first.
+
+    `hold`: the answer to the final dot waits for it.
+    """
+
+    port: int = 0
+    on_mail: str | None = None
+    on_recipient: str | None = None
+    on_data: str | None = None
+    after_dot: str | None = None
+    connections: int = 0
+    mails: list[Envelope] = field(default_factory=list)
+    hold: asyncio.Event | None = None
+    _open: list[SMTP] = field(default_factory=list)
+
+    async def handle_MAIL(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if self.on_mail is not None:
+            return _reply(server, self.on_mail)
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return "250 OK"
+
+    async def handle_RCPT(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if self.on_recipient is not None:
+            return _reply(server, self.on_recipient)
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        if self.after_dot == HANG_UP or not (self.after_dot or "").startswith(("4", "5")):
+            self.mails.append(envelope)
+        if self.hold is not None:
+            await self.hold.wait()
+        return _reply(server, self.after_dot or "250 queued as 42")
+
+    def hang_up_all(self) -> None:
+        for server in list(self._open):
+            server.transport.abort()
+
+
+class _Server(SMTP):
+    """aiosmtpd has no hook before the 354 of DATA."""
+
+    def __init__(self, sink: SmtpSink) -> None:
+        super().__init__(sink, hostname="sink.example", enable_SMTPUTF8=True, ident="sink")
+        self._sink = sink
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._sink.connections += 1
+        self._sink._open.append(self)
+        super().connection_made(transport)
+
+    @override
+    def connection_lost(self, error: Exception | None) -> None:
+        if self in self._sink._open:
+            self._sink._open.remove(self)
+        super().connection_lost(error)
+
+    @override
+    async def smtp_DATA(self, arg: str) -> None:  # noqa: N802
+        if self._sink.on_data is None:
+            await super().smtp_DATA(arg)
+        else:
+            await self.push(_reply(self, self._sink.on_data))
+
+
+def _reply(server: SMTP, reply: str) -> str:
+    if reply == HANG_UP:
+        server.transport.abort()
+        return "421 gone"
+    return reply
+
+
+@asynccontextmanager
+async def smtp_sink() -> AsyncIterator[SmtpSink]:
+    sink = SmtpSink()
+    loop = asyncio.get_running_loop()
+    listener = await loop.create_server(lambda: _Server(sink), "127.0.0.1", 0)
+    sink.port = listener.sockets[0].getsockname()[1]
+    try:
+        yield sink
+    finally:
+        sink.hang_up_all()
+        listener.close()
+        await listener.wait_closed()

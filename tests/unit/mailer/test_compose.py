@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from mailement_common.sealing import KeyRing
+from mailement_mailer.compose import CannotCompose, Composer, freeze, thaw
+from mailement_mailer.mailbox import Mailbox, NotAMailbox, parse_mailbox
+from mailement_mailer.providers.port import NotSendable
+from mailement_newsletter.links import read_unsubscribe_token
+from tests.support.mails import KEYS, NOON, a_brand, a_claimed, a_mail, a_recipient, a_step
+
+RING = KeyRing(KEYS)
+
+
+def composer() -> Composer:
+    return Composer(
+        sender=Mailbox(name="House", address="house@mail.example"),
+        public_url="https://news.example",
+        keys=RING,
+    )
+
+
+def test_the_unsubscribe_link_is_in_the_header_and_is_the_subscribers_own() -> None:
+    mail = composer().compose(a_claimed(), a_step(), NOON)
+    link = mail.headers["List-Unsubscribe"]
+    assert link.startswith("<https://news.example/unsubscribe/")
+    assert read_unsubscribe_token(RING, link.rpartition("/")[2].rstrip(">")) == a_recipient().id
+    assert mail.headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+
+
+def test_a_brand_without_an_address_sends_from_the_house() -> None:
+    assert str(composer().compose(a_claimed(), a_step(), NOON).sender) == '"House" <house@mail.example>'
+
+
+def test_a_brands_own_sender_comes_first() -> None:
+    brand = a_brand(sender_name='The "A" Team', sender_address="hi@acme.example")
+    mail = composer().compose(a_claimed(brand=brand), a_step(), NOON)
+    assert str(mail.sender) == '"The \\"A\\" Team" <hi@acme.example>'
+    assert mail.message_id.endswith("@acme.example>")
+    assert mail.headers["List-Id"] == '"Acme" <acme.acme.example>'
+
+
+def test_the_local_part_stays_as_typed_and_the_domain_is_ascii() -> None:
+    recipient = a_recipient(email="Ada.L@Bücher.example", email_key="ada.l@xn--bcher-kva.example")
+    assert (
+        composer().compose(a_claimed(recipient=recipient), a_step(), NOON).recipient
+        == "Ada.L@xn--bcher-kva.example"
+    )
+
+
+def test_the_same_message_has_the_same_message_id_for_ever() -> None:
+    first = composer().compose(a_claimed(), a_step("one"), NOON)
+    second = composer().compose(a_claimed(), a_step("two"), NOON)
+    other = composer().compose(a_claimed(dedupe_key="drip:1:3"), a_step(), NOON)
+    assert first.message_id == second.message_id != other.message_id
+
+
+def test_a_frozen_mail_is_sent_as_it_was() -> None:
+    mail = composer().compose(a_claimed(), a_step(), NOON)
+    frozen = orjson.loads(orjson.dumps(freeze(mail)))
+    assert composer().compose(a_claimed(payload=frozen), a_step("edited since"), NOON) == mail
+    assert thaw(a_claimed(), frozen) == mail
+
+
+def test_a_template_fault_names_itself() -> None:
+    with pytest.raises(CannotCompose, match="^template: "):
+        composer().compose(a_claimed(), a_step("{% if %}"), NOON)
+
+
+def test_a_message_without_its_step_cannot_be_composed() -> None:
+    with pytest.raises(CannotCompose, match="^template: "):
+        composer().compose(a_claimed(), None, NOON)
+
+
+@pytest.mark.parametrize(
+    "address", ["nobody", "a@b\r\nBcc: c@d.e", "ü@acme.example", "a b@c.d", "@x.y", "a@"]
+)
+def test_a_brands_impossible_sender_is_a_reason(address: str) -> None:
+    with pytest.raises(CannotCompose, match="^sender: "):
+        composer().compose(a_claimed(brand=a_brand(sender_address=address)), a_step(), NOON)
+
+
+def test_a_brand_name_cannot_add_headers() -> None:
+    brand = a_brand(name='x"\r\nBcc: evil@example.com\r\n', sender_address="hi@acme.example")
+    mail = composer().compose(a_claimed(brand=brand), a_step(), NOON)
+    assert "\n" not in mail.headers["List-Id"]
+    assert "\n" not in mail.sender.name
+
+
+@pytest.mark.parametrize("evil", ["x\r\nBcc: y@z.example", "x\ny", "x\ry", "x\x00", "x\u2028y", "x\x85y"])
+@pytest.mark.parametrize("place", ["recipient", "subject", "message_id", "header", "header name"])
+def test_no_mail_can_carry_a_line_end_in_a_header(place: str, evil: str) -> None:
+    change = {
+        "header": {"headers": {"X-A": evil}},
+        "header name": {"headers": {evil: "a"}},
+    }.get(place, {place: evil})
+    with pytest.raises(NotSendable):
+        a_mail(**change)
+
+
+def test_a_mailbox_is_read_as_people_write_it() -> None:
+    assert parse_mailbox("Acme News <a@b.example>") == Mailbox(name="Acme News", address="a@b.example")
+    assert parse_mailbox("a@b.example") == Mailbox(name="", address="a@b.example")
+    with pytest.raises(NotAMailbox):
+        parse_mailbox("Acme News")
+
+
+@pytest.mark.parametrize(
+    "recipient",
+    ["ada", "", "a@b> SIZE=1", "ada@", "<a@b.example>", "a@b.example, c@d.example", "a b@c.example"],
+)
+def test_no_mail_goes_to_what_is_not_one_address(recipient: str) -> None:
+    with pytest.raises(NotSendable):
+        a_mail(recipient=recipient)
+
+
+def test_an_impossible_subscriber_is_a_reason() -> None:
+    recipient = a_recipient(email="two@a.example, one@b.example", email_key="two@a.example, one@b.example")
+    with pytest.raises(CannotCompose, match="^mail: "):
+        composer().compose(a_claimed(recipient=recipient), a_step(), NOON)

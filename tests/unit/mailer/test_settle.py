@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from mailement_mailer.providers.port import Failed, RetryLater, Sent, Uncertain
+from mailement_mailer.settle import MAX_ATTEMPTS, backoff, refused, settle
+from mailement_newsletter.queries.messages import MessageState
+from tests.support.mails import NOON, a_claimed
+
+
+def test_sent_keeps_the_providers_id() -> None:
+    fate = settle(Sent(provider_message_id="abc"), a_claimed(), now=NOON)
+    assert (fate.state, fate.provider_message_id, fate.attempts) == (MessageState.SENT, "abc", 1)
+    assert fate.finished_at == NOON
+    assert fate.error is None
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state"),
+    [(Failed(reason="no"), MessageState.FAILED), (Uncertain(reason="no"), MessageState.UNCERTAIN)],
+)
+def test_an_end_keeps_its_reason(outcome: Failed | Uncertain, state: MessageState) -> None:
+    fate = settle(outcome, a_claimed(attempts=2), now=NOON)
+    assert (fate.state, fate.error, fate.attempts, fate.finished_at) == (state, "no", 3, NOON)
+
+
+def test_a_retry_waits_by_its_number() -> None:
+    fate = settle(RetryLater(reason="busy"), a_claimed(attempts=2), now=NOON)
+    assert fate.state is MessageState.QUEUED
+    assert fate.attempts == 3
+    assert fate.not_before is not None
+    assert timedelta(seconds=108) <= fate.not_before - NOON <= timedelta(seconds=132)
+
+
+def test_a_provider_may_ask_for_more_time_but_not_for_less() -> None:
+    long = settle(RetryLater(reason="busy", after=timedelta(hours=5)), a_claimed(), now=NOON)
+    short = settle(RetryLater(reason="busy", after=timedelta(seconds=1)), a_claimed(), now=NOON)
+    assert long.not_before == NOON + timedelta(hours=5)
+    assert short.not_before is not None
+    assert short.not_before > NOON + timedelta(seconds=20)
+
+
+def test_the_last_attempt_fails() -> None:
+    fate = settle(RetryLater(reason="busy"), a_claimed(attempts=MAX_ATTEMPTS - 1), now=NOON)
+    assert fate.state is MessageState.FAILED
+    assert fate.error == "gave up after 8 attempts: busy"
+
+
+def test_trouble_of_the_whole_provider_is_not_held_against_the_mail() -> None:
+    outcome = RetryLater(reason="account", after=timedelta(seconds=1), provider_wide=True)
+    fate = settle(outcome, a_claimed(attempts=MAX_ATTEMPTS), now=NOON)
+    assert (fate.state, fate.attempts) == (MessageState.QUEUED, MAX_ATTEMPTS)
+    assert fate.not_before == NOON + timedelta(seconds=1)
+
+
+def test_a_refused_message_fails_without_an_attempt() -> None:
+    fate = refused(a_claimed(), "template: no", now=NOON)
+    assert (fate.state, fate.attempts, fate.error) == (MessageState.FAILED, 0, "template: no")
+
+
+def test_backoff_doubles_up_to_an_hour() -> None:
+    assert timedelta(seconds=27) <= backoff(1) <= timedelta(seconds=33)
+    assert timedelta(minutes=54) <= backoff(40) <= timedelta(minutes=66)
+
+
+@pytest.mark.parametrize("reason", ["a\x00b", "a\r\nb", "a\udc80b", "x" * 10_000])
+def test_reasons_can_be_stored(reason: str) -> None:
+    fate = settle(Failed(reason=reason), a_claimed(), now=NOON)
+    assert fate.error is not None
+    assert "\x00" not in fate.error
+    assert len(fate.error.encode()) <= 510
