@@ -11,7 +11,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from mailement_common.ids import BrandId, SubscriberId
+from mailement_common.events.envelope import Envelope
+from mailement_common.ids import BrandId, EventId, SubscriberId
+from mailement_drip_scheduler.handlers import handle
 from mailement_newsletter.catalog.accounts import create_account
 from mailement_newsletter.catalog.brands import Brand, create_brand
 from mailement_newsletter.catalog.drips import (
@@ -128,10 +130,29 @@ class Tenant:
         return [event["type"] for event in await self.events()]
 
     async def enrollments(self) -> list[asyncpg.Record]:
-        return await self.pool.fetch("SELECT * FROM drip_enrollments WHERE brand_id = $1 ORDER BY id", self.id)
+        return await self.pool.fetch(
+            "SELECT * FROM drip_enrollments WHERE brand_id = $1 ORDER BY id", self.id
+        )
+
+    async def start_drips(self) -> int:
+        """Hands what waits in the outbox to the drip scheduler; returns how many enrolments that started."""
+        events = [
+            Envelope(
+                id=EventId(event["event_id"]),
+                type=event["type"],
+                brand_id=self.id,
+                occurred_at=event["occurred_at"],
+                data=event["data"],
+            )
+            for event in await self.events()
+        ]
+        async with self.pool.acquire() as connection, connection.transaction():
+            return await handle(connection, events)
 
     async def unknown_slugs(self) -> list[str]:
-        rows = await self.pool.fetch("SELECT slug FROM unknown_topics WHERE brand_id = $1 ORDER BY slug", self.id)
+        rows = await self.pool.fetch(
+            "SELECT slug FROM unknown_topics WHERE brand_id = $1 ORDER BY slug", self.id
+        )
         return [row["slug"] for row in rows]
 
 

@@ -17,7 +17,10 @@ API_KEY = "re_test_key"
 
 @dataclass(slots=True)
 class FakeResend:
-    """`refusals`: answers for the next requests, (status, name, headers). `drop`: take mails, answer nothing."""
+    """`refusals`: answers for the next requests, (status, name, headers). `drop`: take mails, answer nothing.
+
+    `slow`: mails are taken when it opens; `hold_answer`: they are taken at once and answered when it opens.
+    """
 
     url: str = ""
     mails: list[dict[str, Any]] = field(default_factory=list)
@@ -26,6 +29,7 @@ class FakeResend:
     drop: bool = False
     answer: bytes | None = None
     slow: asyncio.Event | None = None
+    hold_answer: asyncio.Event | None = None
     _known: dict[str, tuple[bytes, str]] = field(default_factory=dict)
     _running: set[str] = field(default_factory=set)
 
@@ -64,6 +68,8 @@ class FakeResend:
                 self.mails.append(mail)
         finally:
             self._running.discard(key)
+        if self.hold_answer is not None:
+            await self.hold_answer.wait()
         if self.drop and request.transport is not None:
             request.transport.abort()
         if self.answer is not None:

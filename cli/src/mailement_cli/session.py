@@ -11,9 +11,9 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 import click
-from aio_pika.exceptions import AMQPError
 
 from mailement_cli.local.errors import LocalServerError
+from mailement_common.bus.connection import BrokerRefused
 from mailement_common.db.migrate import MigrationRefused
 from mailement_common.db.pool import CONNECTION_LOST, connect, open_pool
 from mailement_common.sealing import BadKeyRing
@@ -99,8 +99,8 @@ def _explain(error: BaseException) -> tuple[list[str], int]:  # noqa: C901  a ta
             return [f"the database refuses: {error}"], _FAILED
         case asyncpg.InvalidAuthorizationSpecificationError():
             return [f"the database refuses: {error}"], _FAILED
-        case AMQPError():
-            return [f"the broker refuses: {type(error).__name__}: {error}"], _FAILED
+        case BrokerRefused():
+            return [f"the broker refuses: {error}"], _FAILED
         case BrokenPipeError():
             return [], _FAILED
         case ExceptionGroup() if len(error.exceptions) == 1:

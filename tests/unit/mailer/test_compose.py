@@ -60,7 +60,9 @@ def test_a_frozen_mail_is_sent_as_it_was() -> None:
     mail = composer().compose(a_claimed(), a_step(), NOON)
     frozen = orjson.loads(orjson.dumps(freeze(mail)))
     assert composer().compose(a_claimed(payload=frozen), a_step("edited since"), NOON) == mail
-    assert thaw(a_claimed(), frozen) == mail
+    thawed = thaw(a_claimed(), frozen)
+    assert thawed == mail
+    assert list(thawed.headers) == list(mail.headers)
 
 
 def test_a_template_fault_names_itself() -> None:

@@ -8,7 +8,6 @@ from typing import TypeVar
 
 import asyncpg
 import click
-from aio_pika.exceptions import AMQPConnectionError
 
 from mailement_cli.output import to_json
 from mailement_cli.session import command, json_option
@@ -62,7 +61,7 @@ async def _patiently(deed: Callable[[], Awaitable[Result]], seconds: float) -> R
     while True:
         try:
             return await deed()
-        except (OSError, TimeoutError, asyncpg.CannotConnectNowError, AMQPConnectionError):
+        except (OSError, TimeoutError, asyncpg.CannotConnectNowError):
             pause = next(waits)
             if loop.time() + pause > deadline:
                 raise

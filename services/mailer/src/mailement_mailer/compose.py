@@ -82,7 +82,8 @@ def freeze(mail: RenderedMail) -> Payload:
         "subject": mail.subject,
         "html": mail.html,
         "text": mail.text,
-        "headers": dict(mail.headers),
+        # As pairs: jsonb would put the names of an object into an order of its own.
+        "headers": [[name, value] for name, value in mail.headers.items()],
         "message_id": mail.message_id,
     }
 
@@ -96,7 +97,7 @@ def thaw(message: Claimed, payload: Payload) -> RenderedMail:
         subject=payload["subject"],
         html=payload["html"],
         text=payload["text"],
-        headers=payload["headers"],
+        headers=dict(payload["headers"]),
         message_id=payload["message_id"],
     )
 

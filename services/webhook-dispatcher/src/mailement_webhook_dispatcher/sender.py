@@ -37,13 +37,13 @@ class Sender:
     ) -> None:
         self._guard = guard
         self._timeout = aiohttp.ClientTimeout(total=total_seconds, connect=connect_seconds)
-        self._resolver = resolver
+        self._resolver = resolver or OwnThreadsResolver()
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 socket_factory=self._open_socket,
-                resolver=self._resolver or OwnThreadsResolver(),
+                resolver=self._resolver,
                 limit=0,
                 # A kept connection that the receiver closes as we write to it looks like a failed attempt,
                 # and where there is only one attempt it must not be lost to that.
@@ -61,6 +61,7 @@ class Sender:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._session.close()
+        await self._resolver.close()
 
     async def post(self, request: Request) -> Answer | Fault:
         """One attempt; what goes wrong on the way is a result."""

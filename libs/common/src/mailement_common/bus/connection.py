@@ -7,6 +7,7 @@ from typing import Final
 
 import aio_pika
 from aio_pika.abc import AbstractConnection, AbstractRobustConnection
+from aio_pika.exceptions import AMQPConnectionError, AMQPError
 from yarl import URL
 
 from mailement_common.logs import logger
@@ -20,9 +21,20 @@ _CONNECT_SECONDS: Final = 10
 log = logger(__name__)
 
 
+class BrokerUnreachable(ConnectionError):
+    """The broker does not answer, or hangs up."""
+
+
+class BrokerRefused(Exception):
+    """The broker answers, and will not do what was asked."""
+
+
 async def connect_once(settings: BrokerSettings) -> AbstractConnection:
-    """A plain connection for a short task. Raises ConnectionError or the broker's refusal."""
-    return await aio_pika.connect(_url(settings), timeout=_CONNECT_SECONDS)
+    """A plain connection for a short task. Raises BrokerUnreachable."""
+    try:
+        return await aio_pika.connect(_url(settings), timeout=_CONNECT_SECONDS)
+    except (AMQPConnectionError, OSError, TimeoutError) as error:
+        raise BrokerUnreachable(f"{type(error).__name__}: {error}") from error
 
 
 async def connect_patiently(
@@ -35,7 +47,7 @@ async def connect_patiently(
             return await aio_pika.connect_robust(
                 _url(settings), timeout=_CONNECT_SECONDS, client_properties={"connection_name": name}
             )
-        except (OSError, aio_pika.exceptions.AMQPError) as error:
+        except (OSError, AMQPError) as error:
             pause = next(waits)
             log.warning("broker.unreachable", reason=type(error).__name__, retry_in_seconds=pause)
             await wait_for(stop, pause)

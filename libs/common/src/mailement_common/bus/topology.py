@@ -7,8 +7,9 @@ from typing import Final
 
 import aio_pika
 from aio_pika.abc import AbstractChannel
+from aio_pika.exceptions import AMQPError
 
-from mailement_common.bus.connection import connect_once
+from mailement_common.bus.connection import BrokerRefused, connect_once
 from mailement_common.settings import BrokerSettings
 
 
@@ -41,12 +42,15 @@ def queue_name(namespace: str, queue: QueueSpec) -> str:
 async def declare(settings: BrokerSettings) -> None:
     """Makes the topology; harmless when it is there. Works on RabbitMQ 3.10 and 4 without plugins.
 
-    Raises the broker's error if something of the same name stands there with other arguments.
+    Raises BrokerUnreachable; BrokerRefused if something of the same name stands there with other arguments.
     """
     connection = await connect_once(settings)
     async with connection:
         channel = await connection.channel()
-        await _declare(channel, settings.bus_namespace)
+        try:
+            await _declare(channel, settings.bus_namespace)
+        except AMQPError as error:
+            raise BrokerRefused(f"{type(error).__name__}: {error}") from error
 
 
 async def remove(settings: BrokerSettings) -> None:

@@ -44,10 +44,20 @@ CREATE INDEX event_log_event_id_idx ON event_log (event_id);
 
 -- The id of the event that a change caused: UUIDv8 (RFC 9562, section 5.8) of SHA-256 over "kind:id:version".
 -- mailement_common.ids.event_id computes the same.
+-- One expression of immutable parts, so that the planner puts it in place of the call: a call would be
+-- parsed and planned anew for every event.
 CREATE FUNCTION event_id(kind text, id bigint, version int) RETURNS uuid
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT encode(
-        set_byte(set_byte(h, 6, (get_byte(h, 6) & 15) | 128), 8, (get_byte(h, 8) & 63) | 128), 'hex'
+        set_byte(
+            set_byte(
+                substring(sha256((kind || ':' || id::text || ':' || version::text)::bytea) FROM 1 FOR 16),
+                6,
+                (get_byte(sha256((kind || ':' || id::text || ':' || version::text)::bytea), 6) & 15) | 128
+            ),
+            8,
+            (get_byte(sha256((kind || ':' || id::text || ':' || version::text)::bytea), 8) & 63) | 128
+        ),
+        'hex'
     )::uuid
-    FROM substring(sha256(convert_to(kind || ':' || id || ':' || version, 'UTF8')) FROM 1 FOR 16) AS h
 $$;

@@ -1,0 +1,367 @@
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from mailement_mailer.mailroom import LEASE
+from mailement_mailer.providers.mime import build
+from mailement_mailer.providers.port import Failed, Outcome, RetryLater, Uncertain
+from mailement_mailer.providers.resend import ResendProvider
+from mailement_mailer.providers.smtp import SmtpProvider
+from mailement_mailer.settle import MAX_ATTEMPTS
+from mailement_mailer.settings import SmtpTls
+from tests.support.database import Database
+from tests.support.fake_resend import API_KEY, fake_resend
+from tests.support.ledger import (
+    Ledger,
+    ScriptedProvider,
+    SetClock,
+    a_mailroom,
+    killed,
+    new_ledger,
+    running,
+    until,
+    until_finished,
+)
+from tests.support.mails import NOON
+from tests.support.smtp_sink import smtp_sink
+
+
+@pytest.fixture
+async def ledger(database: Database) -> Ledger:
+    return await new_ledger(database.pool)
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock()
+
+
+async def test_a_queued_message_is_sent_and_its_bytes_are_kept(ledger: Ledger, clock: SetClock) -> None:
+    message = await ledger.message(await ledger.subscriber())
+    provider = ScriptedProvider()
+    async with running(a_mailroom(ledger.pool, provider, clock)):
+        await until_finished(ledger, [message])
+    row = await ledger.row(message)
+    assert (row["state"], row["attempts"], row["provider"], row["provider_message_id"]) == (
+        "sent",
+        1,
+        "scripted",
+        "id",
+    )
+    assert (row["lease_token"], row["lease_until"], row["error"]) == (None, None, None)
+    (mail,) = provider.mails
+    assert mail.subject == "Welcome ada" == row["payload"]["subject"]
+    assert mail.key == f"drip:{message}:{ledger.step_id}"
+    assert set(row["payload"]) == {"sender", "recipient", "subject", "html", "text", "headers", "message_id"}
+
+
+@pytest.mark.parametrize("status", ["unsubscribed", "bounced", "complained", "pending"])
+async def test_whoever_left_after_queueing_gets_nothing(ledger: Ledger, clock: SetClock, status: str) -> None:
+    leaver, reader = await ledger.subscriber("leaver"), await ledger.subscriber("reader")
+    gone, stays = await ledger.message(leaver), await ledger.message(reader)
+    await ledger.pool.execute("UPDATE subscribers SET status = $2 WHERE id = $1", leaver, status)
+    provider = ScriptedProvider()
+    async with running(a_mailroom(ledger.pool, provider, clock)):
+        await until_finished(ledger, [gone, stays])
+    row = await ledger.row(gone)
+    assert (row["state"], row["error"], row["attempts"]) == ("cancelled", f"subscriber_{status}", 0)
+    assert [mail.recipient for mail in provider.mails] == ["reader@example.org"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("UPDATE brands SET deleted_at = now()", "brand_deleted"),
+        ("UPDATE drip_steps SET deleted_at = now()", "step_deleted"),
+        ("DELETE FROM subscribers", "subscriber_deleted"),
+    ],
+)
+async def test_what_was_deleted_after_queueing_is_not_sent(
+    ledger: Ledger, clock: SetClock, change: str, reason: str
+) -> None:
+    message = await ledger.message(await ledger.subscriber())
+    await ledger.pool.execute(change)
+    provider = ScriptedProvider()
+    async with running(a_mailroom(ledger.pool, provider, clock)):
+        await until_finished(ledger, [message])
+    assert (await ledger.row(message))["error"] == reason
+    assert provider.mails == []
+
+
+async def test_a_leaver_is_not_written_to_on_a_retry_either(ledger: Ledger, clock: SetClock) -> None:
+    subscriber = await ledger.subscriber()
+    message = await ledger.message(subscriber)
+    provider = ScriptedProvider(outcome=RetryLater(reason="busy"))
+    async with running(a_mailroom(ledger.pool, provider, clock)):
+        await until(lambda: _attempted(ledger, message, 1), what="the first attempt")
+        await ledger.pool.execute("UPDATE subscribers SET status = 'unsubscribed'")
+        clock.advance(timedelta(hours=2))
+        await until_finished(ledger, [message])
+    assert await ledger.state(message) == "cancelled"
+    assert len(provider.mails) == 1
+
+
+async def test_two_mailers_never_send_the_same_message(ledger: Ledger, clock: SetClock) -> None:
+    messages = await ledger.messages(60)
+    provider = ScriptedProvider()
+    rooms = [a_mailroom(ledger.pool, provider, clock, concurrency=5) for _ in range(2)]
+    async with running(*rooms):
+        await until_finished(ledger, messages)
+    keys = [mail.key for mail in provider.mails]
+    assert len(keys) == len(set(keys)) == 60
+    assert await ledger.states() == {"sent": 60}
+
+
+async def test_concurrency_is_bounded_and_used(ledger: Ledger, clock: SetClock) -> None:
+    await ledger.messages(20)
+    provider = ScriptedProvider(gate=asyncio.Event())
+    async with running(a_mailroom(ledger.pool, provider, clock, concurrency=4)):
+        await until(lambda: _holds(provider.now_sending == 4), what="four mails on the wire")
+        states = await ledger.states()
+        assert states["sending"] == 4
+        assert provider.gate is not None
+        provider.gate.set()
+        await until(lambda: _counts(ledger, sent=20), what="all sent")
+    assert provider.most_at_once == 4
+
+
+async def test_a_slow_provider_holds_no_connection(ledger: Ledger, clock: SetClock) -> None:
+    await ledger.messages(4)
+    provider = ScriptedProvider(gate=asyncio.Event())
+    async with running(a_mailroom(ledger.pool, provider, clock)):
+        await until(lambda: _holds(provider.now_sending == 4), what="four mails on the wire")
+        await until(
+            lambda: _holds(ledger.pool.get_idle_size() == ledger.pool.get_size()), what="an idle pool"
+        )
+        assert provider.gate is not None
+        provider.gate.set()
+
+
+async def test_the_urgent_go_first_then_the_older(ledger: Ledger, clock: SetClock) -> None:
+    readers = [await ledger.subscriber(f"r{number}") for number in range(5)]
+    early, late = NOON - timedelta(hours=1), NOON - timedelta(minutes=1)
+    messages = [
+        await ledger.message(readers[0], priority=7, not_before=early),
+        await ledger.message(readers[1], priority=1, not_before=late),
+        await ledger.message(readers[2], priority=1, not_before=early),
+        await ledger.message(readers[3], priority=0, not_before=late),
+    ]
+    future = await ledger.message(readers[4], priority=0, not_before=NOON + timedelta(seconds=1))
+    provider = ScriptedProvider()
+    async with running(a_mailroom(ledger.pool, provider, clock, concurrency=1)):
+        await until_finished(ledger, messages)
+    assert [mail.recipient[:2] for mail in provider.mails] == ["r3", "r2", "r1", "r0"]
+    assert await ledger.state(future) == "queued"
+
+
+async def test_a_retry_sends_the_frozen_mail_again_when_its_time_has_come(
+    ledger: Ledger, clock: SetClock
+) -> None:
+    message = await ledger.message(await ledger.subscriber())
+    provider = ScriptedProvider(outcome=RetryLater(reason="451 later"))
+    async with running(a_mailroom(ledger.pool, provider, clock)):
+        await until(lambda: _attempted(ledger, message, 1), what="the first attempt")
+        row = await ledger.row(message)
+        assert (row["state"], row["error"]) == ("queued", "451 later")
+        assert timedelta(seconds=27) <= row["not_before"] - NOON <= timedelta(seconds=33)
+        await ledger.pool.execute("UPDATE drip_steps SET subject = 'edited'")
+        provider.outcome = ScriptedProvider().outcome
+        clock.advance(timedelta(minutes=1))
+        await until_finished(ledger, [message])
+    assert provider.mails[0] == provider.mails[1]
+    assert build(provider.mails[0]) == build(provider.mails[1])
+    assert (await ledger.row(message))["attempts"] == 2
+
+
+async def test_the_last_retry_fails(ledger: Ledger, clock: SetClock) -> None:
+    message = await ledger.message(await ledger.subscriber())
+    provider = ScriptedProvider(outcome=RetryLater(reason="451 later"))
+    room = a_mailroom(ledger.pool, provider, clock)
+    async with running(room):
+        for attempt in range(1, MAX_ATTEMPTS):
+            await until(lambda n=attempt: _attempted(ledger, message, n), what=f"attempt {attempt}")
+            clock.advance(timedelta(hours=2))
+            room.wake()
+        await until_finished(ledger, [message])
+    row = await ledger.row(message)
+    assert (row["state"], row["attempts"]) == ("failed", MAX_ATTEMPTS)
+    assert len(provider.mails) == MAX_ATTEMPTS
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state"),
+    [(Failed(reason="550 no"), "failed"), (Uncertain(reason="no answer"), "uncertain")],
+)
+async def test_an_end_is_recorded_and_never_repeated(
+    ledger: Ledger, clock: SetClock, outcome: Outcome, state: str
+) -> None:
+    message = await ledger.message(await ledger.subscriber())
+    provider = ScriptedProvider(outcome=outcome)
+    async with running(a_mailroom(ledger.pool, provider, clock)):
+        await until_finished(ledger, [message])
+        clock.advance(timedelta(days=2))
+    row = await ledger.row(message)
+    assert (row["state"], row["attempts"]) == (state, 1)
+    assert len(provider.mails) == 1
+
+
+async def test_trouble_of_the_provider_stops_the_others_and_fails_nobody(
+    ledger: Ledger, clock: SetClock
+) -> None:
+    messages = await ledger.messages(30)
+    trouble = RetryLater(reason="account: 401", after=timedelta(seconds=1), provider_wide=True)
+    provider = ScriptedProvider(outcome=trouble)
+    room = a_mailroom(ledger.pool, provider, clock, concurrency=2)
+    async with running(room):
+        await until(lambda: _counts(ledger, queued=30), what="all back in the queue")
+        await until(lambda: _holds(room.trouble is not None), what="the trouble is told")
+        assert len(provider.mails) < 10
+        provider.outcome = ScriptedProvider().outcome
+        clock.advance(timedelta(seconds=2))
+        await until_finished(ledger, messages)
+        assert room.trouble is None
+    assert await ledger.pool.fetchval("SELECT max(attempts) FROM messages") == 1
+
+
+async def test_a_template_fault_fails_its_message_and_no_other(ledger: Ledger, clock: SetClock) -> None:
+    good = await ledger.message(await ledger.subscriber("good"))
+    bad = await ledger.message(await ledger.subscriber("bad"))
+    await ledger.pool.execute(
+        "UPDATE drip_steps SET body_text = '{% if first_name == \"bad\" %}{{ 1 | divided_by: 0 }}{% endif %}'"
+    )
+    provider = ScriptedProvider()
+    async with running(a_mailroom(ledger.pool, provider, clock)):
+        await until_finished(ledger, [good, bad])
+    row = await ledger.row(bad)
+    assert (row["state"], row["attempts"], row["payload"]) == ("failed", 0, None)
+    assert row["error"].startswith("template: ")
+    assert await ledger.state(good) == "sent"
+
+
+@pytest.mark.parametrize(("lifetime", "state"), [(timedelta(0), "uncertain"), (timedelta(hours=1), "queued")])
+async def test_a_provider_that_breaks_leaves_an_entry(
+    ledger: Ledger, clock: SetClock, lifetime: timedelta, state: str
+) -> None:
+    message = await ledger.message(await ledger.subscriber())
+    provider = ScriptedProvider(fault=RuntimeError("a defect"), idempotent_for=lifetime)
+    async with running(a_mailroom(ledger.pool, provider, clock)):
+        await until(lambda: _attempted(ledger, message, 1), what="the attempt is recorded")
+    row = await ledger.row(message)
+    assert (row["state"], row["error"]) == (state, "scripted broke: RuntimeError: a defect")
+
+
+async def test_a_crash_behind_the_final_dot_is_uncertain_and_never_repeated(
+    ledger: Ledger, clock: SetClock
+) -> None:
+    message = await ledger.message(await ledger.subscriber())
+    async with smtp_sink() as sink:
+        sink.hold = asyncio.Event()
+        provider = SmtpProvider(host="127.0.0.1", port=sink.port, tls=SmtpTls.NONE)
+        async with killed(a_mailroom(ledger.pool, provider, clock)):
+            await until(lambda: _holds(len(sink.mails) == 1), what="the relay has the mail")
+        assert await ledger.state(message) == "sending"
+        sink.hold.set()
+        sink.hold = None
+        clock.advance(LEASE)
+        async with running(a_mailroom(ledger.pool, provider, clock)):
+            await until_finished(ledger, [message])
+        await provider.close()
+        assert await ledger.state(message) == "uncertain"
+        assert len(sink.mails) == 1
+
+
+async def test_a_crash_before_the_record_is_healed_by_the_same_key(ledger: Ledger, clock: SetClock) -> None:
+    message = await ledger.message(await ledger.subscriber())
+    async with fake_resend() as fake:
+        provider = ResendProvider(url=fake.url, api_key=API_KEY, connections=4)
+        fake.hold_answer = asyncio.Event()
+        async with killed(a_mailroom(ledger.pool, provider, clock)):
+            await until(lambda: _holds(len(fake.mails) == 1), what="Resend has the mail")
+        assert await ledger.state(message) == "sending"
+        fake.hold_answer.set()
+        clock.advance(LEASE)
+        async with running(a_mailroom(ledger.pool, provider, clock)):
+            await until_finished(ledger, [message])
+        await provider.close()
+        row = await ledger.row(message)
+        assert (row["state"], row["attempts"]) == ("sent", 2)
+        assert len(fake.mails) == 1
+
+
+async def test_a_stop_finishes_the_wire_and_puts_the_rest_back(ledger: Ledger, clock: SetClock) -> None:
+    await ledger.messages(10)
+    provider = ScriptedProvider(gate=asyncio.Event())
+    async with running(a_mailroom(ledger.pool, provider, clock, concurrency=3)) as stop:
+        await until(
+            lambda: _counts(ledger, sending=3, claimed=3, queued=4), what="three on the wire, three behind"
+        )
+        stop.set()
+        await until(lambda: _counts(ledger, sending=3, queued=7), what="the claimed are back")
+        assert provider.gate is not None
+        provider.gate.set()
+    assert await ledger.states() == {"sent": 3, "queued": 7}
+    assert await ledger.pool.fetchval("SELECT count(*) FROM messages WHERE lease_token IS NOT NULL") == 0
+
+
+async def test_a_mail_that_outlived_its_lease_cannot_overwrite_its_successor(
+    ledger: Ledger, clock: SetClock
+) -> None:
+    message = await ledger.message(await ledger.subscriber())
+    slow = ScriptedProvider(gate=asyncio.Event(), outcome=Failed(reason="too late"))
+    async with running(a_mailroom(ledger.pool, slow, clock)):
+        await until(lambda: _holds(slow.now_sending == 1), what="the mail is on the wire")
+        await ledger.pool.execute(
+            "UPDATE messages SET state = 'sent', lease_token = NULL, finished_at = now() WHERE id = $1",
+            message,
+        )
+        assert slow.gate is not None
+        slow.gate.set()
+    row = await ledger.row(message)
+    assert (row["state"], row["error"]) == ("sent", None)
+
+
+async def test_a_wake_up_is_heard_at_once(ledger: Ledger, clock: SetClock) -> None:
+    provider = ScriptedProvider()
+    room = a_mailroom(ledger.pool, provider, clock)
+    async with running(room):
+        message = await ledger.message(await ledger.subscriber())
+        room.wake()
+        await until_finished(ledger, [message])
+
+
+async def test_a_database_that_comes_back_finds_the_mailroom_waiting(ledger: Ledger, clock: SetClock) -> None:
+    """Cut off from the database with a mail on the wire, it still records what became of it."""
+    first = await ledger.message(await ledger.subscriber("first"))
+    provider = ScriptedProvider(gate=asyncio.Event())
+    async with running(a_mailroom(ledger.pool, provider, clock)):
+        await until(lambda: _holds(provider.now_sending == 1), what="the mail is on the wire")
+        await ledger.pool.execute(
+            """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+        )
+        assert provider.gate is not None
+        provider.gate.set()
+        await until(lambda: _state_is(ledger, first, "sent"), what="the outcome is recorded")
+        second = await ledger.message(await ledger.subscriber("second"))
+        await until_finished(ledger, [second])
+    assert len(provider.mails) == 2
+
+
+async def _holds(fact: bool) -> bool:  # noqa: FBT001
+    return fact
+
+
+async def _state_is(ledger: Ledger, message: int, state: str) -> bool:
+    return await ledger.state(message) == state
+
+
+async def _attempted(ledger: Ledger, message: int, attempts: int) -> bool:
+    row = await ledger.row(message)
+    return row["attempts"] == attempts and row["state"] not in {"claimed", "sending"}
+
+
+async def _counts(ledger: Ledger, **expected: int) -> bool:
+    return await ledger.states() == expected
