@@ -145,12 +145,12 @@ def await_ready(url: str) -> None:
 
 def settle(target: Target) -> None:
     """What one side left behind must not burden the other: the outbox is emptied, dirty pages are written."""
-    psql = [postgres_binary("psql"), "-qAt", "-d", target.servers.database_url]
+    psql: list[str | Path] = [postgres_binary("psql"), "-qAt", "-d", target.servers.database_url]
     subprocess.run([*psql, "-c", "TRUNCATE outbox", "-c", "CHECKPOINT"], check=True, capture_output=True)
 
 
 def wrk(url: str, key: str, connections: int, seconds: int, *, run: str) -> Figure:
-    command = [
+    command: list[str | Path] = [
         "wrk",
         "-t1",
         f"-c{connections}",
@@ -174,7 +174,7 @@ def pgbench(target: Target, connections: int, seconds: int) -> Figure:
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "subscribe.sql"
         script.write_text(pgbench_script(target.brand_id), encoding="utf-8")
-        command = [
+        command: list[str | Path] = [
             postgres_binary("pgbench"),
             "-n",
             "-M",

@@ -56,7 +56,7 @@ class SmtpSink:
 
     def hang_up_all(self) -> None:
         for server in list(self._open):
-            server.transport.abort()
+            _abort(server)
 
 
 class _Server(SMTP):
@@ -79,7 +79,7 @@ class _Server(SMTP):
         super().connection_lost(error)
 
     @override
-    async def smtp_DATA(self, arg: str) -> None:  # noqa: N802
+    async def smtp_DATA(self, arg: str) -> None:
         if self._sink.on_data is None:
             await super().smtp_DATA(arg)
         else:
@@ -88,9 +88,14 @@ class _Server(SMTP):
 
 def _reply(server: SMTP, reply: str) -> str:
     if reply == HANG_UP:
-        server.transport.abort()
+        _abort(server)
         return "421 gone"
     return reply
+
+
+def _abort(server: SMTP) -> None:
+    if isinstance(server.transport, asyncio.Transport):
+        server.transport.abort()
 
 
 @asynccontextmanager

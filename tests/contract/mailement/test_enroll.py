@@ -172,8 +172,22 @@ async def test_a_subscriber_of_another_brand_is_not_found(api: ApiUnderTest, mak
 
 @pytest.mark.parametrize(
     "drip",
-    ["0", "999", "-1", "1.0", "1e3", "abc", "%00", "%F0%9F%8E%89", "%D9%A1", "9223372036854775808", "1" * 300],
+    [
+        "0",
+        "999",
+        "-1",
+        "1.0",
+        "1e3",
+        "abc",
+        "%00",
+        "%F0%9F%8E%89",
+        "%D9%A1",
+        "9223372036854775808",
+        "1" * 300,
+    ],
 )
-async def test_an_id_that_is_no_number_of_ours_is_no_drip(api: ApiUnderTest, brand: Tenant, drip: str) -> None:
+async def test_an_id_that_is_no_number_of_ours_is_no_drip(
+    api: ApiUnderTest, brand: Tenant, drip: str
+) -> None:
     await brand.subscriber()
     assert (await _enroll(api, brand, drip)).error == (404, "drip_not_found")

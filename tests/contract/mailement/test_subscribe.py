@@ -132,7 +132,13 @@ async def test_only_unknown_custom_fields_are_as_none(api: ApiUnderTest, brand: 
 
 
 async def test_custom_fields_take_every_plain_value(api: ApiUnderTest, brand: Tenant) -> None:
-    values: dict[str, Any] = {"text": "x" * 1000, "whole": 2**63 - 1, "least": -(2**63), "half": 0.5, "flag": True}
+    values: dict[str, Any] = {
+        "text": "x" * 1000,
+        "whole": 2**63 - 1,
+        "least": -(2**63),
+        "half": 0.5,
+        "flag": True,
+    }
     for key in values:
         await brand.field(key)
     await _subscribe(api, brand, custom_fields=values)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -10,8 +11,8 @@ from mailement_mailer.providers.mime import build
 from mailement_mailer.providers.port import Failed, Outcome, RetryLater, Uncertain
 from mailement_mailer.providers.resend import ResendProvider
 from mailement_mailer.providers.smtp import SmtpProvider
-from mailement_mailer.settle import MAX_ATTEMPTS
 from mailement_mailer.settings import SmtpTls
+from mailement_mailer.settle import MAX_ATTEMPTS
 from tests.support.database import Database
 from tests.support.fake_resend import API_KEY, fake_resend
 from tests.support.ledger import (
@@ -182,7 +183,7 @@ async def test_the_last_retry_fails(ledger: Ledger, clock: SetClock) -> None:
     room = a_mailroom(ledger.pool, provider, clock)
     async with running(room):
         for attempt in range(1, MAX_ATTEMPTS):
-            await until(lambda n=attempt: _attempted(ledger, message, n), what=f"attempt {attempt}")
+            await until(partial(_attempted, ledger, message, attempt), what=f"attempt {attempt}")
             clock.advance(timedelta(hours=2))
             room.wake()
         await until_finished(ledger, [message])
@@ -239,6 +240,19 @@ async def test_a_template_fault_fails_its_message_and_no_other(ledger: Ledger, c
     assert (row["state"], row["attempts"], row["payload"]) == ("failed", 0, None)
     assert row["error"].startswith("template: ")
     assert await ledger.state(good) == "sent"
+
+
+async def test_a_payload_that_cannot_be_read_is_tried_again_and_stops_nobody(
+    ledger: Ledger, clock: SetClock
+) -> None:
+    damaged = await ledger.message(await ledger.subscriber("damaged"))
+    good = await ledger.message(await ledger.subscriber("good"))
+    await ledger.pool.execute("UPDATE messages SET payload = '{}' WHERE id = $1", damaged)
+    async with running(a_mailroom(ledger.pool, ScriptedProvider(), clock)):
+        await until_finished(ledger, [good])
+        await until(lambda: _attempted(ledger, damaged, 1), what="the damaged one has its entry")
+    row = await ledger.row(damaged)
+    assert (row["state"], row["error"]) == ("queued", "composing broke: KeyError: 'sender'")
 
 
 @pytest.mark.parametrize(("lifetime", "state"), [(timedelta(0), "uncertain"), (timedelta(hours=1), "queued")])
@@ -350,7 +364,7 @@ async def test_a_database_that_comes_back_finds_the_mailroom_waiting(ledger: Led
     assert len(provider.mails) == 2
 
 
-async def _holds(fact: bool) -> bool:  # noqa: FBT001
+async def _holds(fact: bool) -> bool:
     return fact
 
 

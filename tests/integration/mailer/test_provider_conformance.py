@@ -26,7 +26,7 @@ class Rig:
     provider: Provider
     arrived: Callable[[], int]
     refuse_for_good: Callable[[], None] | None
-    refuse_for_now: Callable[[], None]
+    refuse_for_now: Callable[[], object]
     hang_up_after_taking: Callable[[], None] | None
 
 

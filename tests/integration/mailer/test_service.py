@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from email import message_from_bytes
 from email.policy import default
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ async def test_each_deed_is_one_line_without_addresses(ledger: Ledger) -> None:
             provider = ScriptedProvider(outcome=outcome)
             await ledger.message(await ledger.subscriber(event))
             async with running(a_mailroom(ledger.pool, provider, SetClock())):
-                await until(lambda e=event: _told(lines, e), what=event)
+                await until(partial(_told, lines, event), what=event)
     deeds = [line for line in lines if line["event"].startswith("message.")]
     assert [line["event"] for line in deeds] == ["message.cancelled", *outcomes]
     assert deeds[0]["message_id"] == gone

@@ -97,7 +97,11 @@ async def test_a_drip_runs_step_by_step_and_is_then_completed(brand: Tenant) -> 
         await _advance(brand, enrolled + elapsed)
     enrollment = await _enrollment(brand)
     assert await _subjects(brand) == ["step 1", "step 2", "step 3"]
-    assert (enrollment["state"], enrollment["next_run_at"], enrollment["exit_reason"]) == ("completed", None, None)
+    assert (enrollment["state"], enrollment["next_run_at"], enrollment["exit_reason"]) == (
+        "completed",
+        None,
+        None,
+    )
 
 
 async def test_one_call_runs_one_step_even_if_the_next_has_no_delay(brand: Tenant) -> None:
@@ -171,7 +175,11 @@ async def test_who_has_left_gets_no_mail_even_if_his_enrolment_was_overlooked(
     await brand.pool.execute("UPDATE subscribers SET status = $2 WHERE id = $1", subscriber, status)
     assert await _advance(brand, enrolled) == Advanced(due=1, queued=0, last_drip_id=1)
     enrollment = await _enrollment(brand)
-    assert (enrollment["state"], enrollment["exit_reason"], enrollment["next_run_at"]) == ("exited", status, None)
+    assert (enrollment["state"], enrollment["exit_reason"], enrollment["next_run_at"]) == (
+        "exited",
+        status,
+        None,
+    )
 
 
 async def test_a_subscriber_who_is_gone_leaves_his_drips(brand: Tenant) -> None:

@@ -49,8 +49,15 @@ async def test_each_change_of_a_batch_has_its_event(make_brand: MakeTenant) -> N
         ],
     )
     events = [
-        (event["type"], event["data"]["brand_slug"], event["data"]["subscriber"]["email"], event["traceparent"])
-        for event in sorted([*await one.events(), *await other.events()], key=lambda event: event["traceparent"])
+        (
+            event["type"],
+            event["data"]["brand_slug"],
+            event["data"]["subscriber"]["email"],
+            event["traceparent"],
+        )
+        for event in sorted(
+            [*await one.events(), *await other.events()], key=lambda event: event["traceparent"]
+        )
     ]
     assert events == [
         ("subscriber.confirmed", one.slug, "a@example.com", "a"),

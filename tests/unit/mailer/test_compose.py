@@ -66,12 +66,12 @@ def test_a_frozen_mail_is_sent_as_it_was() -> None:
 
 
 def test_a_template_fault_names_itself() -> None:
-    with pytest.raises(CannotCompose, match="^template: "):
+    with pytest.raises(CannotCompose, match=r"^template: "):
         composer().compose(a_claimed(), a_step("{% if %}"), NOON)
 
 
 def test_a_message_without_its_step_cannot_be_composed() -> None:
-    with pytest.raises(CannotCompose, match="^template: "):
+    with pytest.raises(CannotCompose, match=r"^template: "):
         composer().compose(a_claimed(), None, NOON)
 
 
@@ -79,7 +79,7 @@ def test_a_message_without_its_step_cannot_be_composed() -> None:
     "address", ["nobody", "a@b\r\nBcc: c@d.e", "ü@acme.example", "a b@c.d", "@x.y", "a@"]
 )
 def test_a_brands_impossible_sender_is_a_reason(address: str) -> None:
-    with pytest.raises(CannotCompose, match="^sender: "):
+    with pytest.raises(CannotCompose, match=r"^sender: "):
         composer().compose(a_claimed(brand=a_brand(sender_address=address)), a_step(), NOON)
 
 
@@ -119,5 +119,5 @@ def test_no_mail_goes_to_what_is_not_one_address(recipient: str) -> None:
 
 def test_an_impossible_subscriber_is_a_reason() -> None:
     recipient = a_recipient(email="two@a.example, one@b.example", email_key="two@a.example, one@b.example")
-    with pytest.raises(CannotCompose, match="^mail: "):
+    with pytest.raises(CannotCompose, match=r"^mail: "):
         composer().compose(a_claimed(recipient=recipient), a_step(), NOON)

@@ -150,10 +150,9 @@ class Mailroom:
 
     async def _deliver(self, job: _Job) -> None:
         message = job.message
-        try:
-            mail = await asyncio.to_thread(self._composer.compose, message, job.content, self._clock.now())
-        except CannotCompose as fault:
-            await self._finish(message, refused(message, str(fault), now=self._clock.now()), seconds=0.0)
+        mail = await self._compose(job)
+        if isinstance(mail, Fate):
+            await self._finish(message, mail, seconds=0.0)
             return
         departure = Departure(
             id=message.id,
@@ -169,6 +168,17 @@ class Mailroom:
         seconds = time.monotonic() - started
         self._note_trouble(outcome)
         await self._finish(message, settle(outcome, message, now=self._clock.now()), seconds=seconds)
+
+    async def _compose(self, job: _Job) -> RenderedMail | Fate:
+        """In a thread: a template may take its time, and the others should not have to wait for it."""
+        now = self._clock.now()
+        try:
+            return await asyncio.to_thread(self._composer.compose, job.message, job.content, now)
+        except CannotCompose as fault:
+            return refused(job.message, str(fault), now=now)
+        except Exception as error:  # noqa: BLE001  a defect of ours: the next release may render what this cannot
+            reason = f"composing broke: {type(error).__name__}: {error}"
+            return settle(RetryLater(reason=reason), job.message, now=now)
 
     async def _send(self, mail: RenderedMail) -> Outcome:
         try:

@@ -74,7 +74,7 @@ unknown AS MATERIALIZED (
     SELECT DISTINCT x.slug
     FROM unnest($4::text [] || $5::text []) AS x (slug)
     WHERE
-        EXISTS (SELECT FROM found AS f)
+        EXISTS (SELECT FROM found)
         AND NOT EXISTS (SELECT FROM topics AS t WHERE t.brand_id = $1 AND t.slug = x.slug)
 ),
 

@@ -12,7 +12,6 @@ from mailement_mailer.mailbox import Mailbox
 from mailement_mailer.text import is_one_line
 from mailement_newsletter.queries.messages import MessageId
 
-
 _RECIPIENT: Final = re.compile(
     r"""(?:"(?:[^"\\]|\\.)+"|[^\s<>(),:;@"\[\]\\]+)@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?"""
 )

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import structlog
+
+from mailement_common import logs
+from mailement_common.logs import logger
+from mailement_common.settings import LogFormat
+
+ADDRESS = "reader@example.com"
+KEY = "mlm_live_" + "0123456789abcdef" * 2
+Read = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Read]:
+    """What was logged since the last look."""
+    yield from _configured(capsys, LogFormat.JSON)
+
+
+@pytest.fixture
+def text(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
+    for _ in _configured(capsys, LogFormat.CONSOLE):
+        yield lambda: capsys.readouterr().out
+
+
+def _configured(capsys: pytest.CaptureFixture[str], form: LogFormat) -> Iterator[Read]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    before = {name: logging.getLogger(name).level for name in logs._QUIET}
+    logs.configure(service="test", level="info", form=form)
+    yield lambda: [orjson.loads(line) for line in capsys.readouterr().out.splitlines()]
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, its_level in before.items():
+        logging.getLogger(name).setLevel(its_level)
+
+
+def test_a_line_is_one_json_object_that_says_who_when_and_what(lines: Read) -> None:
+    logger("mailement_common.thing").info("thing.done", count=2, parts=["a", "b"], took=1.5, ok=True, by=None)
+
+    (line,) = lines()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", line.pop("timestamp"))
+    assert line == {
+        "event": "thing.done",
+        "level": "info",
+        "logger": "mailement_common.thing",
+        "service": "test",
+        "count": 2,
+        "parts": ["a", "b"],
+        "took": 1.5,
+        "ok": True,
+        "by": None,
+    }
+
+
+def test_levels_below_the_chosen_one_are_silent(lines: Read) -> None:
+    logger("t").debug("thing.looked_at")
+    logging.getLogger("somebody").debug("else")
+
+    assert lines() == []
+
+
+def test_a_line_of_a_library_has_the_same_shape(lines: Read) -> None:
+    logging.getLogger("somebody.else").warning("cannot reach %s", "it")
+
+    (line,) = lines()
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "event": "cannot reach it",
+        "level": "warning",
+        "logger": "somebody.else",
+        "service": "test",
+    }
+
+
+@pytest.mark.parametrize("foreign", [True, False])
+def test_a_traceback_stays_in_its_line_without_addresses(lines: Read, *, foreign: bool) -> None:
+    try:
+        raise ValueError(f"no {ADDRESS}\nin two lines")
+    except ValueError:
+        if foreign:
+            logging.getLogger("somebody").exception("failed")
+        else:
+            logger("t").exception("thing.failed")
+
+    (line,) = lines()
+    assert line["level"] == "error"
+    assert "ValueError: no [redacted]" in line["exception"]
+    assert ADDRESS not in str(line)
+
+
+def test_what_the_context_says_stands_in_every_line(lines: Read) -> None:
+    with structlog.contextvars.bound_contextvars(request_id="r-1"):
+        logger("t").info("thing.done")
+        logging.getLogger("somebody").warning("else")
+
+    assert [line["request_id"] for line in lines()] == ["r-1", "r-1"]
+
+
+class Told:
+    """An object that nobody made for a log."""
+
+    def __str__(self) -> str:
+        return f"told {ADDRESS} {KEY}"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ADDRESS,
+        KEY,
+        f"<{ADDRESS}>",
+        f"a b {ADDRESS}, c",
+        f"https://example.com/?email={ADDRESS}",
+        "https://example.com/?email=reader%40example.com",
+        f"Bearer {KEY}",
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "re_GzyXfPHs_5Hs7jQk2b9dJq",
+        "postgresql://reader:0123456789abcdef@db/letters",
+        [ADDRESS],
+        (KEY, 1),
+        {ADDRESS},
+        {"to": {"address": ADDRESS}},
+        {ADDRESS: 1},
+        {"password": "0123456789abcdef"},
+        [{"secret": "0123456789abcdef"}],
+        ValueError(ADDRESS),
+        OSError(2, "no", KEY),
+        ADDRESS.encode(),
+        Path("/mail") / ADDRESS,
+        Told(),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("form", LogFormat)
+def test_addresses_keys_and_secrets_leave_no_field(
+    capsys: pytest.CaptureFixture[str], value: object, form: LogFormat
+) -> None:
+    for _ in _configured(capsys, form):
+        logger("t").info("thing.done", value=value)
+
+        told = capsys.readouterr().out
+        assert "reader" not in told
+        assert "0123456789abcdef" not in told
+        assert "MfKQ9r8G" not in told
+        assert "GzyXfPHs" not in told
+        assert "[redacted]" in told
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["authorization", "Authorization", "api_key", "x-newsletter-api-key", "secret", "secret_keys", "password"]
+    + ["database_password", "resend_api_key", "token", "email", "email_key", "dsn", "database_url", "cookie"],
+)
+def test_a_field_of_a_secret_s_name_shows_nothing(lines: Read, field: str) -> None:
+    logger("t").info("thing.done", **{field: "0123456789"})
+
+    assert lines()[0][field] == "[redacted]"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"key_id": 7, "brand_id": 2**63 - 1, "event_id": "08a91a4d-63e0-818d-b1d7-b0e7b6e5ea23"},
+        {"reason": "connect_timeout", "slug": "weekly_digest_news", "loop": "outbox relay"},
+        {"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"},
+    ],
+)
+def test_what_is_no_secret_is_left_as_it_is(lines: Read, fields: dict[str, object]) -> None:
+    logger("t").info("thing.done", **fields)
+
+    (line,) = lines()
+    assert {name: line[name] for name in fields} == fields
+
+
+def test_a_library_s_line_is_redacted_too(lines: Read) -> None:
+    logging.getLogger("somebody").warning("to %s with %s", ADDRESS, KEY)
+
+    assert lines()[0]["event"] == "to [redacted] with [redacted]"
+
+
+def test_a_value_cannot_break_a_line(lines: Read) -> None:
+    logger("t").info("thing.done", value='a\nb\r\n{"event":"forged"}\u2028\x00\ud800')
+    logger("t").info("thing.done", value=2**70)
+
+    assert [line["event"] for line in lines()] == ["thing.done", "thing.done"]
+
+
+def test_people_get_a_line_with_the_same_facts(text: Callable[[], str]) -> None:
+    logger("t").info("thing.done", count=2, to=ADDRESS)
+
+    line = text()
+    assert line.count("\n") == 1
+    assert "thing.done" in line
+    assert "count=2" in line
+    assert ADDRESS not in line
+
+
+def test_people_get_tracebacks_without_a_warning(text: Callable[[], str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            raise ValueError(ADDRESS)
+        except ValueError:
+            logger("t").exception("thing.failed")
+
+    assert "ValueError: [redacted]" in text()
