@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 from multidict import CIMultiDictProxy
 from pydantic import SecretStr
+from yarl import URL
 
 from mailement_api.app import create_app
 from mailement_api.keys import KeyCache
@@ -90,7 +91,7 @@ class ApiUnderTest:
             sent["Authorization"] = f"Bearer {key}"
         async with self.session.request(
             method,
-            self.url + path,
+            URL(self.url + path, encoded=True),
             data=raw,
             headers=sent,
             skip_auto_headers=_ADD_NOTHING,

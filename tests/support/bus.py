@@ -94,9 +94,10 @@ class Bus:
         await self.delete(queue)
         async with await aio_pika.connect(self.settings.amqp_url) as connection:
             channel = await connection.channel()
-            arguments = {"x-max-length": 1, "x-overflow": "reject-publish"}
             full = await channel.declare_queue(
-                queue_name(self.settings.bus_namespace, queue), durable=True, arguments=arguments
+                queue_name(self.settings.bus_namespace, queue),
+                durable=True,
+                arguments={"x-max-length": 1, "x-overflow": "reject-publish"},
             )
             for routing_key in queue.hears:
                 await full.bind(exchange_name(self.settings.bus_namespace), routing_key=routing_key)

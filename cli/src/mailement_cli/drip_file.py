@@ -3,19 +3,28 @@
 name: Welcome
 trigger: subscriber_confirmed     # or topic_added (with `topic: <slug>`), or manual
 steps:
-- delay: 0                      # "0", "10 minutes", "2 days"; first from the enrolment, then from the previous
-subject: Welcome, {{ first_name }}
-html: <p>Hello</p>            # html or text, or both
+  - delay: 0                      # 0, "10 minutes", "2 days"; first from the enrolment, then from the previous
+    subject: Welcome, {{ first_name }}
+    html: <p>Hello</p>            # html or text, or both
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from datetime import timedelta
 from typing import Annotated, Any, Final
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from mailement_cli.session import Fault
 from mailement_newsletter.catalog.drips import DripTrigger, NewDrip, NewStep
@@ -32,7 +41,7 @@ _LONGEST: Final = timedelta(days=3650)
 
 
 def _delay(value: object) -> timedelta:
-    if value in (0, "0"):
+    if not isinstance(value, bool) and str(value).strip() == "0":
         return timedelta(0)
     matched = _SPAN.fullmatch(str(value).strip().lower())
     if matched is None:
@@ -43,13 +52,29 @@ def _delay(value: object) -> timedelta:
     return delay
 
 
+def _one_line(value: str) -> str:
+    if any(unicodedata.category(character) == "Cc" for character in value):
+        raise ValueError("this is one line without control characters")
+    return value
+
+
+def _storable(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("a NUL character cannot be stored")
+    return value
+
+
+_Line = Annotated[str, AfterValidator(_one_line)]
+_Content = Annotated[str, AfterValidator(_storable)]
+
+
 class _Step(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     delay: Annotated[timedelta, BeforeValidator(_delay)]
-    subject: Annotated[str, Field(min_length=1, max_length=500)]
-    html: str | None = None
-    text: str | None = None
+    subject: Annotated[_Line, Field(min_length=1, max_length=500)]
+    html: _Content | None = None
+    text: _Content | None = None
 
     @model_validator(mode="after")
     def _has_content(self) -> _Step:
@@ -61,9 +86,9 @@ class _Step(BaseModel):
 class _Drip(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    name: Annotated[str, Field(min_length=1, max_length=200)]
+    name: Annotated[_Line, Field(min_length=1, max_length=200)]
     trigger: DripTrigger = DripTrigger.MANUAL
-    topic: str | None = None
+    topic: Annotated[_Line, Field(min_length=1)] | None = None
     steps: Annotated[list[_Step], Field(min_length=1, max_length=200)]
 
     @model_validator(mode="after")

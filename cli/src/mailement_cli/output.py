@@ -77,4 +77,14 @@ def _cell(value: object) -> str:
         case dict():
             return to_json(value)
         case _:
-            return str(value)
+            return _in_line(str(value))
+
+
+def _in_line(text: str) -> str:
+    """What a terminal can show in one line; the rest as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )

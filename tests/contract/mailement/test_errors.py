@@ -202,7 +202,7 @@ async def test_the_first_fault_in_the_order_of_the_documents_fields_is_reported(
 
 
 @each(*ENDPOINTS)
-@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "TRACE", "BREW"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND"])
 async def test_no_method_but_post_is_taken(api: ApiUnderTest, endpoint: Endpoint, method: str) -> None:
     answer = await api.request(method, endpoint.path)
     assert answer.status == 405
@@ -243,6 +243,18 @@ async def test_an_unknown_path_is_not_found_and_never_a_redirect(
     answer = await api.request(method, path, key=brand.key)
     assert answer.body == {"ok": False, "error": "not_found", "message": answer.body["message"]}
     assert answer.status == 404
+
+
+async def test_asking_for_a_websocket_is_asking_with_get(api: ApiUnderTest) -> None:
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    known = await api.request("GET", SUBSCRIBE.path, headers=upgrade)
+    unknown = await api.request("GET", "/nothing", headers=upgrade)
+    assert (known.error, unknown.error) == ((405, "method_not_allowed"), (404, "not_found"))
 
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/healthz", "/readyz"])

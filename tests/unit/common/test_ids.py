@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-from uuid import UUID
 
 import pytest
 

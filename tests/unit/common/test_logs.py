@@ -3,13 +3,14 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 import structlog
+from typing_extensions import override
 
 from mailement_common import logs
 from mailement_common.logs import logger
@@ -17,27 +18,31 @@ from mailement_common.settings import LogFormat
 
 ADDRESS = "reader@example.com"
 KEY = "mlm_live_" + "0123456789abcdef" * 2
-Read = Callable[[], list[dict[str, Any]]]
+
+
+class Logged:
+    """Configures logging, and reads what was logged since the last look."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def configure(self, form: LogFormat) -> None:
+        logs.configure(service="test", level="info", form=form)
+
+    def text(self) -> str:
+        return self._capsys.readouterr().out
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [orjson.loads(line) for line in self.text().split("\n") if line]
 
 
 @pytest.fixture
-def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Read]:
-    """What was logged since the last look."""
-    yield from _configured(capsys, LogFormat.JSON)
-
-
-@pytest.fixture
-def text(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
-    for _ in _configured(capsys, LogFormat.CONSOLE):
-        yield lambda: capsys.readouterr().out
-
-
-def _configured(capsys: pytest.CaptureFixture[str], form: LogFormat) -> Iterator[Read]:
+def logged(capsys: pytest.CaptureFixture[str]) -> Iterator[Logged]:
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
-    before = {name: logging.getLogger(name).level for name in logs._QUIET}
-    logs.configure(service="test", level="info", form=form)
-    yield lambda: [orjson.loads(line) for line in capsys.readouterr().out.splitlines()]
+    names = ("aiormq", "aio_pika", "asyncio", "uvicorn", "uvicorn.error", "uvicorn.access")
+    before = {name: logging.getLogger(name).level for name in names}
+    yield Logged(capsys)
     structlog.reset_defaults()
     root.handlers[:] = handlers
     root.setLevel(level)
@@ -45,10 +50,11 @@ def _configured(capsys: pytest.CaptureFixture[str], form: LogFormat) -> Iterator
         logging.getLogger(name).setLevel(its_level)
 
 
-def test_a_line_is_one_json_object_that_says_who_when_and_what(lines: Read) -> None:
+def test_a_line_is_one_json_object_that_says_who_when_and_what(logged: Logged) -> None:
+    logged.configure(LogFormat.JSON)
     logger("mailement_common.thing").info("thing.done", count=2, parts=["a", "b"], took=1.5, ok=True, by=None)
 
-    (line,) = lines()
+    (line,) = logged.lines()
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", line.pop("timestamp"))
     assert line == {
         "event": "thing.done",
@@ -63,17 +69,19 @@ def test_a_line_is_one_json_object_that_says_who_when_and_what(lines: Read) -> N
     }
 
 
-def test_levels_below_the_chosen_one_are_silent(lines: Read) -> None:
+def test_levels_below_the_chosen_one_are_silent(logged: Logged) -> None:
+    logged.configure(LogFormat.JSON)
     logger("t").debug("thing.looked_at")
     logging.getLogger("somebody").debug("else")
 
-    assert lines() == []
+    assert logged.lines() == []
 
 
-def test_a_line_of_a_library_has_the_same_shape(lines: Read) -> None:
+def test_a_line_of_a_library_has_the_same_shape(logged: Logged) -> None:
+    logged.configure(LogFormat.JSON)
     logging.getLogger("somebody.else").warning("cannot reach %s", "it")
 
-    (line,) = lines()
+    (line,) = logged.lines()
     assert line.pop("timestamp").endswith("Z")
     assert line == {
         "event": "cannot reach it",
@@ -84,7 +92,8 @@ def test_a_line_of_a_library_has_the_same_shape(lines: Read) -> None:
 
 
 @pytest.mark.parametrize("foreign", [True, False])
-def test_a_traceback_stays_in_its_line_without_addresses(lines: Read, *, foreign: bool) -> None:
+def test_a_traceback_stays_in_its_line_without_addresses(logged: Logged, *, foreign: bool) -> None:
+    logged.configure(LogFormat.JSON)
     try:
         raise ValueError(f"no {ADDRESS}\nin two lines")
     except ValueError:
@@ -93,23 +102,25 @@ def test_a_traceback_stays_in_its_line_without_addresses(lines: Read, *, foreign
         else:
             logger("t").exception("thing.failed")
 
-    (line,) = lines()
+    (line,) = logged.lines()
     assert line["level"] == "error"
     assert "ValueError: no [redacted]" in line["exception"]
     assert ADDRESS not in str(line)
 
 
-def test_what_the_context_says_stands_in_every_line(lines: Read) -> None:
+def test_what_the_context_says_stands_in_every_line(logged: Logged) -> None:
+    logged.configure(LogFormat.JSON)
     with structlog.contextvars.bound_contextvars(request_id="r-1"):
         logger("t").info("thing.done")
         logging.getLogger("somebody").warning("else")
 
-    assert [line["request_id"] for line in lines()] == ["r-1", "r-1"]
+    assert [line["request_id"] for line in logged.lines()] == ["r-1", "r-1"]
 
 
 class Told:
     """An object that nobody made for a log."""
 
+    @override
     def __str__(self) -> str:
         return f"told {ADDRESS} {KEY}"
 
@@ -140,32 +151,45 @@ class Told:
         Path("/mail") / ADDRESS,
         Told(),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 @pytest.mark.parametrize("form", LogFormat)
-def test_addresses_keys_and_secrets_leave_no_field(
-    capsys: pytest.CaptureFixture[str], value: object, form: LogFormat
-) -> None:
-    for _ in _configured(capsys, form):
-        logger("t").info("thing.done", value=value)
+def test_addresses_keys_and_secrets_leave_no_field(logged: Logged, value: object, form: LogFormat) -> None:
+    logged.configure(form)
+    logger("t").info("thing.done", value=value)
 
-        told = capsys.readouterr().out
-        assert "reader" not in told
-        assert "0123456789abcdef" not in told
-        assert "MfKQ9r8G" not in told
-        assert "GzyXfPHs" not in told
-        assert "[redacted]" in told
+    told = logged.text()
+    assert "reader" not in told
+    assert "0123456789abcdef" not in told
+    assert "MfKQ9r8G" not in told
+    assert "GzyXfPHs" not in told
+    assert "[redacted]" in told
 
 
 @pytest.mark.parametrize(
     "field",
-    ["authorization", "Authorization", "api_key", "x-newsletter-api-key", "secret", "secret_keys", "password"]
-    + ["database_password", "resend_api_key", "token", "email", "email_key", "dsn", "database_url", "cookie"],
+    [
+        "Authorization",
+        "api_key",
+        "x-newsletter-api-key",
+        "secret",
+        "secret_keys",
+        "password",
+        "database_password",
+        "resend_api_key",
+        "token",
+        "email",
+        "email_key",
+        "dsn",
+        "database_url",
+        "set-cookie",
+    ],
 )
-def test_a_field_of_a_secret_s_name_shows_nothing(lines: Read, field: str) -> None:
+def test_a_field_of_a_secret_s_name_shows_nothing(logged: Logged, field: str) -> None:
+    logged.configure(LogFormat.JSON)
     logger("t").info("thing.done", **{field: "0123456789"})
 
-    assert lines()[0][field] == "[redacted]"
+    assert logged.lines()[0][field] == "[redacted]"
 
 
 @pytest.mark.parametrize(
@@ -176,37 +200,42 @@ def test_a_field_of_a_secret_s_name_shows_nothing(lines: Read, field: str) -> No
         {"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"},
     ],
 )
-def test_what_is_no_secret_is_left_as_it_is(lines: Read, fields: dict[str, object]) -> None:
+def test_what_is_no_secret_is_left_as_it_is(logged: Logged, fields: dict[str, object]) -> None:
+    logged.configure(LogFormat.JSON)
     logger("t").info("thing.done", **fields)
 
-    (line,) = lines()
+    (line,) = logged.lines()
     assert {name: line[name] for name in fields} == fields
 
 
-def test_a_library_s_line_is_redacted_too(lines: Read) -> None:
+def test_a_library_s_line_is_redacted_too(logged: Logged) -> None:
+    logged.configure(LogFormat.JSON)
     logging.getLogger("somebody").warning("to %s with %s", ADDRESS, KEY)
 
-    assert lines()[0]["event"] == "to [redacted] with [redacted]"
+    assert logged.lines()[0]["event"] == "to [redacted] with [redacted]"
 
 
-def test_a_value_cannot_break_a_line(lines: Read) -> None:
+def test_a_value_cannot_break_a_line(logged: Logged) -> None:
+    logged.configure(LogFormat.JSON)
     logger("t").info("thing.done", value='a\nb\r\n{"event":"forged"}\u2028\x00\ud800')
     logger("t").info("thing.done", value=2**70)
 
-    assert [line["event"] for line in lines()] == ["thing.done", "thing.done"]
+    assert [line["event"] for line in logged.lines()] == ["thing.done", "thing.done"]
 
 
-def test_people_get_a_line_with_the_same_facts(text: Callable[[], str]) -> None:
+def test_people_get_a_line_with_the_same_facts(logged: Logged) -> None:
+    logged.configure(LogFormat.CONSOLE)
     logger("t").info("thing.done", count=2, to=ADDRESS)
 
-    line = text()
+    line = logged.text()
     assert line.count("\n") == 1
     assert "thing.done" in line
     assert "count=2" in line
     assert ADDRESS not in line
 
 
-def test_people_get_tracebacks_without_a_warning(text: Callable[[], str]) -> None:
+def test_people_get_tracebacks_without_a_warning(logged: Logged) -> None:
+    logged.configure(LogFormat.CONSOLE)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
@@ -214,4 +243,4 @@ def test_people_get_tracebacks_without_a_warning(text: Callable[[], str]) -> Non
         except ValueError:
             logger("t").exception("thing.failed")
 
-    assert "ValueError: [redacted]" in text()
+    assert "ValueError: [redacted]" in logged.text()

@@ -37,7 +37,7 @@ def test_queries_are_found_by_their_names_without_the_semicolon(file: Path) -> N
 
 
 def test_a_name_that_is_not_there_is_told_with_the_file(file: Path) -> None:
-    with pytest.raises(LookupError, match="some.sql has no query called third"):
+    with pytest.raises(LookupError, match=r"some\.sql has no query called third"):
         NamedQueries(file)["third"]
 
 

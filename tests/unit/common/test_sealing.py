@@ -8,6 +8,7 @@ from mailement_common.sealing import BadKeyRing, CannotOpen, KeyRing, new_key
 
 OLD, NEW = new_key("old"), new_key("new")
 OWNER = "webhook:12"
+BASE64 = base64.b64encode(bytes(32)).decode()
 
 
 @pytest.mark.parametrize("secret", ["", "whsec_abc", "geheim · 密", "x" * 10_000])
@@ -87,8 +88,8 @@ def test_a_failure_to_open_does_not_tell_the_sealed_text() -> None:
         "k:",
         "k:AAAA",
         "k:not base64",
-        ":" + NEW.partition(":")[2],
-        f"a|b:{NEW[4:]}",
+        f":{BASE64}",
+        f"a|b:{BASE64}",
         "k:ß",
     ],
 )

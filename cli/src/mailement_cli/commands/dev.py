@@ -74,7 +74,7 @@ async def _dev(folder: Path) -> None:
     logs.configure(service="dev", level=chosen.log_level, form=chosen.log_format)
     await migrate_database(chosen)
     await topology.declare(chosen)
-    written = 0
+    written = len(list((folder / "webhooks").glob("*.json")))
 
     def keep(received: Received) -> None:
         nonlocal written

@@ -9,6 +9,8 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
+from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -19,9 +21,16 @@ from mailement_common.settings import LogFormat
 Logger = structlog.typing.FilteringBoundLogger
 
 _LEVELS: Final[Mapping[str, int]] = logging.getLevelNamesMapping()
-_ADDRESS: Final = re.compile(r"[^\s<>\"'@]+@[^\s<>\"'@]+")
-_KEY: Final = re.compile(r"\b(?:mlm|mly|dm|sk|whsec)_[A-Za-z0-9_+/=-]{8,}")
-_SECRET_FIELDS: Final = frozenset({"authorization", "api_key", "secret", "password", "token", "email", "dsn"})
+_REDACTED: Final = "[redacted]"
+# Bounded, so that a long word costs no more than its length; a URL with a password is caught as well.
+_ADDRESS: Final = re.compile(r"[^\s<>\"'@]{1,256}(?:@|%40)[^\s<>\"'@]{1,256}")
+_KEY: Final = re.compile(r"\b(?:mlm|mly|dm|sk|re|whsec)_[A-Za-z0-9_+/=-]{8,}")
+_SECRET_FIELD: Final = re.compile(
+    r"(?:.*[_-])?(?:authorization|cookie|api[_-]?key|secret(?:_keys)?|password|token|email(?:_key)?|dsn|database_url|amqp_url)",
+    re.IGNORECASE,
+)
+_LONGEST: Final = 10_000
+_BIGGEST: Final = 2**63
 # Foreign libraries whose own access or frame logs would only repeat ours.
 _QUIET: Final = {"aiormq": "ERROR", "aio_pika": "ERROR", "uvicorn.access": "CRITICAL", "asyncio": "WARNING"}
 
@@ -54,7 +63,9 @@ def configure(*, service: str, level: str, form: LogFormat) -> None:
     render: structlog.typing.Processor = (
         structlog.processors.JSONRenderer(serializer=_dumps)
         if form is LogFormat.JSON
-        else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     )
     structlog.configure(
         processors=[*shared, render],
@@ -75,13 +86,47 @@ def configure(*, service: str, level: str, form: LogFormat) -> None:
 
 
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Takes addresses, keys and secrets out of a line before anything renders it."""
+    """Takes addresses, keys and secrets out of a line, however deep, before anything renders it."""
     for field, value in event.items():
-        if field in _SECRET_FIELDS:
-            event[field] = "[redacted]"
-        elif isinstance(value, str) and ("@" in value or "_" in value):
-            event[field] = _KEY.sub("[redacted]", _ADDRESS.sub("[redacted]", value))
+        # What starts so is structlog's own and leaves the line again.
+        if not field.startswith("_"):
+            event[field] = _REDACTED if _is_secret(field) else _clean(value)
     return event
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(field: str) -> bool:
+    return _SECRET_FIELD.fullmatch(field) is not None
+
+
+def _clean(value: object) -> object:
+    """A value that JSON can hold, without what must not be in it."""
+    match value:
+        case str():
+            return _clean_text(value)
+        case None | bool() | float() | datetime():
+            return value
+        case int():
+            return value if -_BIGGEST <= value < _BIGGEST else str(value)
+        case Mapping():
+            names = {name: _clean_text(str(name)) for name in value}
+            return {
+                names[name]: _REDACTED if _is_secret(names[name]) else _clean(inner)
+                for name, inner in value.items()
+            }
+        case list() | tuple() | set() | frozenset():
+            return [_clean(inner) for inner in value]
+        case _:
+            return _clean_text(str(value))
+
+
+def _clean_text(text: str) -> str:
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
+    if "@" in text or "_" in text or "%" in text:
+        text = _KEY.sub(_REDACTED, _ADDRESS.sub(_REDACTED, text))
+    # Half a surrogate pair is no text to whoever reads the line.
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
 def _add_service(service: str) -> structlog.typing.Processor:
@@ -93,4 +138,4 @@ def _add_service(service: str) -> structlog.typing.Processor:
 
 
 def _dumps(event: Any, **_: Any) -> str:  # noqa: ANN401  the renderer hands over whatever was logged
-    return orjson.dumps(event, default=str).decode()
+    return orjson.dumps(event).decode()

@@ -7,7 +7,6 @@ Links: a MAC under a key derived per purpose, so that one kind of link never pas
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import os
@@ -35,7 +34,13 @@ class KeyRing:
 
     def __init__(self, keys: str) -> None:
         """`keys`: `id:base64,id:base64`. Raises BadKeyRing."""
-        self._keys = dict(_key(part) for part in keys.split(",") if part.strip())
+        self._keys: dict[str, bytes] = {}
+        for part in keys.split(","):
+            if part.strip():
+                key_id, key = _key(part)
+                if key_id in self._keys:
+                    raise BadKeyRing(f"key {key_id!r} is there twice")
+                self._keys[key_id] = key
         if not self._keys:
             raise BadKeyRing("there is no key")
         self._ciphers = {key_id: AESGCM(key) for key_id, key in self._keys.items()}
@@ -50,7 +55,9 @@ class KeyRing:
     def open(self, sealed: str, *, owner: str) -> str:
         """Raises CannotOpen."""
         try:
-            _, key_id, nonce, secret = sealed.split("|")
+            version, key_id, nonce, secret = sealed.split("|")
+            if version != _VERSION:
+                raise ValueError(version)
             return self._ciphers[key_id].decrypt(_bytes(nonce), _bytes(secret), owner.encode()).decode()
         except (ValueError, KeyError, InvalidTag) as error:
             raise CannotOpen(
@@ -75,8 +82,8 @@ def _key(part: str) -> tuple[str, bytes]:
     key_id, _, encoded = part.strip().partition(":")
     try:
         key = _bytes(encoded)
-    except binascii.Error as error:
-        raise BadKeyRing(f"key {key_id!r} is not base64") from error
+    except ValueError as error:
+        raise BadKeyRing("a key is not base64") from error
     if not key_id or "|" in key_id or len(key) != _KEY_BYTES:
         raise BadKeyRing("each key is `id:base64 of 32 bytes`")
     return key_id, key

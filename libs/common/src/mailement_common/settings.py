@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import AliasChoices, Field, SecretStr, StringConstraints, ValidationError
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, StringConstraints, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import override
@@ -36,6 +37,14 @@ class ConfigurationFaults(Exception):
         self.faults = faults
 
 
+@dataclass(frozen=True, slots=True)
+class _Unreadable:
+    """Stands where a file's content should; no field takes it, so that it ends among the faults."""
+
+    variable: str
+    reason: str
+
+
 class _FileSource(PydanticBaseSettingsSource):
     """Reads `<NAME>_FILE` for each of our settings, the convention of container secrets."""
 
@@ -43,7 +52,7 @@ class _FileSource(PydanticBaseSettingsSource):
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         for name in _environment_names(field, field_name):
             if path := os.environ.get(f"{name}_FILE"):  # noqa: TID251
-                return Path(path).read_text(encoding="utf-8").strip(), name, False
+                return _content(f"{name}_FILE", path), name, False
         return None, field_name, False
 
     @override
@@ -76,8 +85,19 @@ class EnvSettings(BaseSettings):
         return init_settings, env_settings, _FileSource(settings_cls)
 
 
+def _with_ports(url: str) -> str:
+    """Refuses a URL whose port no driver would take; several hosts may stand in one."""
+    for place in url.partition("://")[2].partition("/")[0].rpartition("@")[2].split(","):
+        port = place.rpartition("]")[2].partition(":")[2]
+        if port and not (port.isdecimal() and int(port) <= 65_535):
+            raise ValueError("the port is not a number (a password in a URL is percent-encoded)")
+    return url
+
+
 class DatabaseSettings(EnvSettings):
-    database_url: Annotated[str, StringConstraints(pattern=r"^postgres(ql)?://")] = Field(
+    database_url: Annotated[
+        str, StringConstraints(pattern=r"^postgres(ql)?://"), AfterValidator(_with_ports)
+    ] = Field(
         validation_alias=AliasChoices("MAILEMENT_DATABASE_URL", "DATABASE_URL"),
         description="PostgreSQL 15 or later, `postgresql://user@host:port/name`.",
     )
@@ -92,7 +112,7 @@ class DatabaseSettings(EnvSettings):
 
 
 class BrokerSettings(EnvSettings):
-    amqp_url: Annotated[str, StringConstraints(pattern=r"^amqps?://")] = Field(
+    amqp_url: Annotated[str, StringConstraints(pattern=r"^amqps?://"), AfterValidator(_with_ports)] = Field(
         validation_alias=AliasChoices("MAILEMENT_AMQP_URL", "AMQP_URL"),
         description="RabbitMQ 3.10 or later, `amqp://user:password@host:port/vhost`.",
     )
@@ -151,15 +171,32 @@ def load(kind: type[SettingsT], overrides: Mapping[str, Any] | None = None) -> S
         return kind(**(overrides or {}))
     except ValidationError as error:
         raise ConfigurationFaults([_fault(kind, fault) for fault in error.errors()]) from None
-    except OSError as error:
-        raise ConfigurationFaults([f"a _FILE setting cannot be read: {error}"]) from None
 
 
 def _fault(kind: type[EnvSettings], fault: Any) -> str:  # noqa: ANN401  pydantic's own shape
-    where = str(fault["loc"][0]) if fault["loc"] else ""
-    field = kind.model_fields.get(where)
-    name = _environment_names(field, where)[0] if field else where
-    return f"{name}: {fault['msg']}" if name else str(fault["msg"])
+    if isinstance(fault["input"], _Unreadable):
+        return f"{fault['input'].variable}: {fault['input'].reason}"
+    if not fault["loc"]:
+        return str(fault["msg"])
+    return f"{_variable(kind, str(fault['loc'][0]))}: {fault['msg']}"
+
+
+def _variable(kind: type[EnvSettings], where: str) -> str:
+    """The variable that a fault is about: of several, the one that is set."""
+    for field_name, field in kind.model_fields.items():
+        names = _environment_names(field, field_name)
+        if where == field_name or where in names:
+            return next((name for name in names if os.environ.get(name)), names[0])  # noqa: TID251
+    return where
+
+
+def _content(variable: str, path: str) -> str | _Unreadable:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        return _Unreadable(variable, f"cannot be read: {error}")
+    except UnicodeDecodeError:
+        return _Unreadable(variable, f"{path} is not text in UTF-8")
 
 
 def _environment_names(field: FieldInfo, field_name: str) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from starlette.requests import Request
@@ -14,6 +15,8 @@ from starlette.routing import Route
 from mailement_api.context import name_endpoint
 from mailement_api.dialects.mailement import openapi as mailement
 from mailement_api.page import page
+
+_CODE: Final = re.compile(r"`([^`]*)`")
 
 
 def routes(public_url: str) -> list[Route]:
@@ -68,7 +71,7 @@ def _operation(description: dict[str, Any], path: str, operation: dict[str, Any]
     success = operation["responses"]["200"]["content"]["application/json"]["example"]
     return (
         f'<section id="{escape(operation["operationId"])}"><h2><span class="method">POST</span> '
-        f"<code>{escape(path)}</code></h2><p>{escape(operation['summary'])}</p>"
+        f"<code>{escape(path)}</code></h2><p>{_prose(operation['summary'])}</p>"
         f"<h3>Request</h3>{_example(content['example'])}{_fields(schema)}"
         f"<h3>Answer</h3>{_example(success)}<h3>Errors</h3>{_errors(operation['responses'])}</section>"
     )
@@ -107,7 +110,12 @@ def _errors(responses: dict[str, Any]) -> str:
 
 def _codes(description: str) -> str:
     lines = [line.partition(": ") for line in description.splitlines()]
-    return "<br>".join(f"<code>{escape(code.strip('`'))}</code> {escape(text)}" for code, _, text in lines)
+    return "<br>".join(f"{_prose(code)} {_prose(text)}" for code, _, text in lines)
+
+
+def _prose(text: str) -> str:
+    """Text in which backticks mean code."""
+    return _CODE.sub(r"<code>\1</code>", escape(text))
 
 
 def _example(value: object) -> str:

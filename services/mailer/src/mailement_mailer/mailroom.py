@@ -59,9 +59,6 @@ _OUTCOMES: Final = {
     MessageState.CANCELLED: "cancelled",
 }
 
-# asyncpg 0.32 also says it in this way when a connection is cut while it is being handed out.
-_DATABASE_AWAY: Final = (*CONNECTION_LOST, asyncpg.InternalClientError)
-
 ResultT = TypeVar("ResultT")
 
 log = logger(__name__)
@@ -249,7 +246,7 @@ class Mailroom:
         try:
             async with asyncio.timeout(_RELEASE_SECONDS):
                 await messages.release(self._pool, waiting)
-        except (*_DATABASE_AWAY, asyncpg.PostgresError) as error:
+        except (*CONNECTION_LOST, asyncpg.PostgresError) as error:
             log.warning("message.not_released", messages=len(waiting), reason=type(error).__name__)
         else:
             log.info("message.released", messages=len(waiting))
@@ -275,7 +272,7 @@ async def _patiently(work: Callable[[], Awaitable[ResultT]]) -> ResultT:
     while True:
         try:
             return await work()
-        except _DATABASE_AWAY as error:
+        except CONNECTION_LOST as error:
             pause = next(waits)
             log.warning("database.unreachable", reason=type(error).__name__, retry_in_seconds=pause)
             await asyncio.sleep(pause)

@@ -6,15 +6,12 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
-import asyncpg
-
 from mailement_common.bus.consumer import Consumer
 from mailement_common.bus.topology import MAILER
 from mailement_common.clock import Clock, SystemClock
 from mailement_common.db.checks import database_checks
-from mailement_common.db.pool import open_pool
+from mailement_common.db.pool import close_pool, new_pool
 from mailement_common.health import Check, CheckResult
-from mailement_common.logs import logger
 from mailement_common.sealing import BadKeyRing, KeyRing
 from mailement_common.settings import ConfigurationFaults
 from mailement_mailer.compose import Composer
@@ -26,11 +23,8 @@ from mailement_mailer.providers.port import Provider
 from mailement_mailer.settings import MailerSettings
 from mailement_newsletter.schema import MIGRATIONS
 
-_CLOSE_SECONDS: Final = 5
 # Claims, sweeps, starts and records: no more statements than these run at the same time.
 _CONNECTIONS: Final = 5
-
-log = logger(__name__)
 
 
 class Mailer:
@@ -41,13 +35,12 @@ class Mailer:
     def __init__(
         self, settings: MailerSettings, provider: Provider, composer: Composer, clock: Clock
     ) -> None:
-        self._settings = settings
         self._provider = provider
-        self._composer = composer
-        self._clock = clock
-        self._database: Mapping[str, Check] = {}
-        self._consumer: Consumer | None = None
-        self._mailroom: Mailroom | None = None
+        self._pool = new_pool(settings, name=self.name, size=_CONNECTIONS)
+        self._mailroom = Mailroom(
+            self._pool, provider, composer, clock, concurrency=settings.mailer_concurrency
+        )
+        self._consumer = Consumer(settings, MAILER, handler_for(self._mailroom), name=self.name)
 
     @classmethod
     def from_settings(cls, settings: MailerSettings, clock: Clock | None = None) -> Mailer:
@@ -64,53 +57,25 @@ class Mailer:
     def checks(self) -> Mapping[str, Check]:
         """`provider` reports the last refusal that concerned every mail; the mailer stays ready and keeps trying."""
         return {
-            "database": Check(run=lambda: self._ask_database("database")),
-            "schema": Check(run=lambda: self._ask_database("schema")),
+            **database_checks(self._pool, MIGRATIONS),
             "broker": Check(run=self._ask_broker, required=False),
             "provider": Check(run=self._ask_provider, required=False),
         }
 
     async def run(self, stop: asyncio.Event) -> None:
         """Delivers mail until `stop`, then finishes what is on the wire and puts the rest back."""
-        pool = await open_pool(self._settings, name=self.name, size=_CONNECTIONS)
+        await self._pool
         try:
-            await self._run_with(pool, stop)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._mailroom.run(stop))
+                group.create_task(self._consumer.run(stop))
         finally:
             await self._provider.close()
-            await _close(pool)
-
-    async def _run_with(self, pool: asyncpg.Pool, stop: asyncio.Event) -> None:
-        mailroom = Mailroom(
-            pool,
-            self._provider,
-            self._composer,
-            self._clock,
-            concurrency=self._settings.mailer_concurrency,
-        )
-        consumer = Consumer(self._settings, MAILER, handler_for(mailroom), name=self.name)
-        self._database = database_checks(pool, MIGRATIONS)
-        self._mailroom, self._consumer = mailroom, consumer
-        async with asyncio.TaskGroup() as group:
-            group.create_task(mailroom.run(stop))
-            group.create_task(consumer.run(stop))
-
-    async def _ask_database(self, name: str) -> CheckResult:
-        if name not in self._database:
-            return CheckResult(ok=False, detail="starting")
-        return await self._database[name].run()
+            await close_pool(self._pool)
 
     async def _ask_broker(self) -> CheckResult:
-        return CheckResult(ok=self._consumer is not None and self._consumer.connected)
+        return CheckResult(ok=self._consumer.connected)
 
     async def _ask_provider(self) -> CheckResult:
-        trouble = None if self._mailroom is None else self._mailroom.trouble
+        trouble = self._mailroom.trouble
         return CheckResult(ok=trouble is None, detail=trouble or self._provider.name)
-
-
-async def _close(pool: asyncpg.Pool) -> None:
-    try:
-        async with asyncio.timeout(_CLOSE_SECONDS):
-            await pool.close()
-    except TimeoutError:
-        log.warning("pool.terminated", reason="a connection did not come back in time")
-        pool.terminate()

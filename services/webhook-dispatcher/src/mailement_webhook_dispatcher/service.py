@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import asyncpg
@@ -12,7 +12,7 @@ from mailement_common.bus.consumer import Consumer
 from mailement_common.bus.topology import WEBHOOKS
 from mailement_common.clock import Clock, SystemClock
 from mailement_common.db.checks import database_checks
-from mailement_common.db.pool import open_pool
+from mailement_common.db.pool import close_pool, new_pool
 from mailement_common.health import Check, CheckResult
 from mailement_common.sealing import KeyRing
 from mailement_newsletter.schema import MIGRATIONS
@@ -28,7 +28,6 @@ from mailement_webhooks.rules.guard import Guard
 _LEASE_MARGIN_SECONDS: Final = 10
 # Ingest, claim, record, reap, and two for the checks: more could not be used at once.
 _MOST_CONNECTIONS: Final = 6
-_CLOSE_SECONDS: Final = 5
 
 
 class WebhookDispatcher:
@@ -50,27 +49,24 @@ class WebhookDispatcher:
         self._guard = Guard(allow=settings.webhook_allow_cidrs)
         self._connect_seconds = connect_seconds
         self._total_seconds = total_seconds
-        self._database_checks: Mapping[str, Check] = {}
+        self._pool = new_pool(
+            settings, name=self.name, size=min(settings.database_pool_size, _MOST_CONNECTIONS)
+        )
         self._consumer: Consumer | None = None
 
     def checks(self) -> Mapping[str, Check]:
         """The broker is only reported: what is in the ledger is delivered without it."""
         return {
-            "database": Check(run=self._asking_database("database")),
-            "schema": Check(run=self._asking_database("schema")),
+            **database_checks(self._pool, MIGRATIONS),
             "broker": Check(run=self._broker, required=False),
         }
 
     async def run(self, stop: asyncio.Event) -> None:
-        pool = await open_pool(
-            self._settings, name=self.name, size=min(self._settings.database_pool_size, _MOST_CONNECTIONS)
-        )
-        self._database_checks = database_checks(pool, MIGRATIONS)
+        await self._pool
         try:
-            await self._run(pool, stop)
+            await self._run(self._pool, stop)
         finally:
-            self._database_checks = {}
-            await _close(pool)
+            await close_pool(self._pool)
 
     async def _run(self, pool: asyncpg.Pool, stop: asyncio.Event) -> None:
         recorder = Recorder(pool)
@@ -99,20 +95,5 @@ class WebhookDispatcher:
             finally:
                 recording.cancel()
 
-    def _asking_database(self, name: str) -> Callable[[], Awaitable[CheckResult]]:
-        async def ask() -> CheckResult:
-            check = self._database_checks.get(name)
-            return await check.run() if check else CheckResult(ok=False, detail="not running")
-
-        return ask
-
     async def _broker(self) -> CheckResult:
         return CheckResult(ok=self._consumer is not None and self._consumer.connected)
-
-
-async def _close(pool: asyncpg.Pool) -> None:
-    try:
-        async with asyncio.timeout(_CLOSE_SECONDS):
-            await pool.close()
-    except TimeoutError:
-        pool.terminate()

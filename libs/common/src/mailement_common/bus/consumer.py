@@ -81,8 +81,10 @@ class Consumer:
 
     async def _refuse_forgotten(self, channel: AbstractRobustChannel) -> None:
         name = queue_name(self._settings.bus_namespace, self._spec)
-        queue = await channel.declare_queue(name, passive=True, robust=False, timeout=10)
-        if queue.declaration_result.consumer_count == 0:
+        # The channel itself would answer from memory, so its underlay asks.
+        underlay = await channel.get_underlay_channel()
+        declared = await underlay.queue_declare(name, passive=True, timeout=10)
+        if not declared.consumer_count:
             raise ConnectionError("the broker has forgotten this consumer")
 
     async def _work(self, arrived: asyncio.Queue[AbstractIncomingMessage], stop: asyncio.Event) -> None:

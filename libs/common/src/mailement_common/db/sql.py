@@ -23,9 +23,11 @@ class NamedQueries(Mapping[str, str]):
     def __init__(self, path: Path) -> None:
         self._path = path
         parts = _NAME.split(path.read_text(encoding="utf-8"))[1:]
-        self._queries = {
-            name: body.strip().rstrip(";") for name, body in zip(parts[::2], parts[1::2], strict=True)
-        }
+        self._queries: dict[str, str] = {}
+        for name, body in zip(parts[::2], parts[1::2], strict=True):
+            if name in self._queries:
+                raise ValueError(f"{path.name} has two queries called {name}")
+            self._queries[name] = body.strip().rstrip(";")
 
     @override
     def __getitem__(self, name: str) -> str:

@@ -44,7 +44,7 @@ class Envelope:
         try:
             raw = orjson.loads(body)
             return cls(
-                id=EventId(UUID(raw["id"])),
+                id=EventId(UUID(str(raw["id"]))),
                 type=str(raw["type"]),
                 brand_id=BrandId(int(raw["brand_id"])),
                 occurred_at=datetime.fromisoformat(raw["occurred_at"]),
