@@ -58,13 +58,13 @@ bench-ingress: ## sign-ups per second beside pgbench doing the same SQL
 up: ## build the images and start everything by docker compose
 	@$(PYTHON) tools/compose_secrets.py
 	docker compose up --detach --wait --build
+	@echo "the api is at http://$$(docker compose port api 8080); docs/deploy.md says what comes next"
 
 down: ## stop what `make up` started; the data stay
 	docker compose down
 
 verify-compose: ## run the demo's way against the composed services
-	@$(PYTHON) tools/setup.py
-	$(bin)/python tools/verify_compose.py
+	@$(PYTHON) tools/verify_compose.py
 
 clean: ## remove the environment, the tools, and the private servers with their data
 	@$(PYTHON) tools/clean.py

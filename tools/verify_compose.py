@@ -179,7 +179,7 @@ def run(command: Sequence[str], seconds: float, environ: dict[str, str] | None =
     if done.returncode != 0:
         complaint = (done.stderr.strip() or done.stdout.strip()).splitlines()[-20:]
         raise Wrong(f"`{what}` failed with {done.returncode}:\n" + "\n".join(complaint))
-    return done.stdout.strip()
+    return done.stdout.rstrip()
 
 
 def require(fact: object, otherwise: str) -> None:
@@ -257,12 +257,14 @@ def kill_one(project: Project) -> None:
     wait_until(is_back, "the webhook dispatcher did not come back after kill -9")
 
 
-def restart_broker(project: Project) -> None:
+def restart_server(project: Project, server: str) -> None:
     """The services stay up through it; whoever died would have been restarted, and counted."""
     before = restarts(project)
-    project.compose("restart", "rabbitmq")
-    wait_until(lambda: all(map(is_healthy, project.containers("rabbitmq", *OWN))), "RabbitMQ's restart")
-    require(restarts(project) == before, "a service did not outlive the restart of RabbitMQ")
+    project.compose("restart", server)
+    wait_until(
+        lambda: all(map(is_healthy, project.containers(server, *OWN))), f"{server}'s restart is not over"
+    )
+    require(restarts(project) == before, f"a service did not outlive the restart of {server}")
 
 
 def restarts(project: Project) -> dict[str, int]:
@@ -316,8 +318,9 @@ def verify(project: Project, secrets_folder: Path, timeline: Timeline) -> None:
         project.compose("up", "--detach", "--wait", "--no-build", "--no-recreate", *twice)
     with timeline.step("kill -9 of a webhook dispatcher: back and healthy"):
         kill_one(project)
-    with timeline.step("restart of RabbitMQ: all connected again, no service restarted"):
-        restart_broker(project)
+    for server in ("rabbitmq", "postgres"):
+        with timeline.step(f"restart of {server}: no service died of it"):
+            restart_server(project, server)
     with timeline.step("the demo's walk once more"):
         walk(project)
     with timeline.step("told to stop, each service ends with 0"):

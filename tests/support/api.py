@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from yarl import URL
 
 from mailement_api.app import create_app
 from mailement_api.keys import KeyCache
+from mailement_api.service import Api
 from mailement_api.settings import ApiSettings
 from mailement_common.db.checks import database_checks
 from mailement_common.health import EmbeddedServer, Health
@@ -140,10 +142,52 @@ async def serve(pool: asyncpg.Pool, settings: ApiSettings) -> AsyncIterator[ApiU
         await asyncio.gather(*background)
 
 
+@contextlib.asynccontextmanager
+async def running_service(database_url: str) -> AsyncIterator[ApiUnderTest]:
+    """The whole service, relay and all, as `mailement run api` starts it."""
+    settings, health, stop = api_settings(database_url, http_port=unused_port()), Health(), asyncio.Event()
+    service = Api(settings, health)
+    health.checks.update(service.checks())
+    running = asyncio.create_task(service.run(stop))
+    try:
+        async with aiohttp.ClientSession() as session:
+            served = ApiUnderTest(
+                url=f"http://127.0.0.1:{settings.http_port}",
+                port=settings.http_port,
+                health=health,
+                settings=settings,
+                session=session,
+            )
+            await _until_it_answers(served, running)
+            yield served
+    finally:
+        stop.set()
+        await running
+
+
+def unused_port() -> int:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port: int = unused.getsockname()[1]
+        return port
+
+
 @pytest.fixture
 async def api(database: Database) -> AsyncIterator[ApiUnderTest]:
     async with serve(database.pool, api_settings(database.url)) as served:
         yield served
+
+
+async def _until_it_answers(service: ApiUnderTest, running: asyncio.Task[None]) -> None:
+    async with asyncio.timeout(10):
+        while not running.done():
+            try:
+                await service.request("GET", "/healthz")
+            except aiohttp.ClientConnectionError:
+                await asyncio.sleep(0.01)
+            else:
+                return
+    await running
 
 
 async def _stop(server: EmbeddedServer, serving: asyncio.Task[None]) -> None:

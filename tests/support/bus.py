@@ -68,14 +68,15 @@ class Bus:
             await aio_pika.connect(self.settings.amqp_url) as connection,
         ):
             channel = await connection.channel()
+            await channel.set_qos(prefetch_count=min(count, 65_535))
             source = await channel.get_queue(name)
+            arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+            tag = await source.consume(arrived.put)
             while len(taken) < count:
-                message = await source.get(fail=False, timeout=5)
-                if message is None:
-                    await asyncio.sleep(0.02)
-                    continue
-                await message.ack()
-                taken.append(message)
+                taken.append(await arrived.get())
+            await source.cancel(tag)
+            if taken:
+                await taken[-1].ack(multiple=True)
         return taken
 
     async def waiting(self, queue: QueueSpec = DRIPS) -> int:

@@ -143,8 +143,20 @@ async def test_every_endpoint_refuses_what_is_no_object(
 
 NO_TEXT: tuple[Any, ...] = (0, 1.5, True, [], ["Maria"], {}, {"a": "b"})
 CONTROL = ("\x00", "Ma\x00ria", "Maria\x00", "a\nb", "a\tb", "a\x1bb", "a\x7fb", "a\x85b", "a\x9fb")
-NO_ID = (0, -1, 1.0, 1.5, True, "1", 2**63, 2**64, 10**30, [1], {})
-NO_SLUGS = ("weekly", 1, True, {}, {"a": "b"}, [1], [None], [True], [["weekly"]], ["a\x00"], ["x" * 191])
+NO_ID: tuple[Any, ...] = (0, -1, 1.0, 1.5, True, "1", 2**63, 2**64, 10**30, [1], {})
+NO_SLUGS: tuple[Any, ...] = (
+    "weekly",
+    1,
+    True,
+    {},
+    {"a": "b"},
+    [1],
+    [None],
+    [True],
+    [["weekly"]],
+    ["a\x00"],
+    ["x" * 191],
+)
 
 WRONG_VALUES: list[tuple[tuple[Endpoint, ...], str, tuple[Any, ...]]] = [
     (ENDPOINTS, "email", (*NO_TEXT, "a\x00@example.com", "a@exam\x00ple.com")),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -22,8 +21,9 @@ from tests.contract.mailement.endpoints import (
     Endpoint,
     each,
 )
-from tests.support.api import ApiUnderTest, api_settings, serve
+from tests.support.api import ApiUnderTest, api_settings, running_service, serve, unused_port
 from tests.support.brands import AT_ONCE, READER, Tenant, count_rows
+from tests.support.database import Database
 
 # An address of 191 characters that would be fine but for its length.
 LONG_EMAIL = f"{'r' * 60}@{'e' * 60}.{'e' * 60}.example"
@@ -109,9 +109,7 @@ async def test_signing_up_needs_an_address(
 
 
 @each(*SIGNING_UP)
-@pytest.mark.parametrize(
-    ("field", "most"), [("first_name", 80), ("last_name", 80), ("city", 120)], ids=lambda value: str(value)
-)
+@pytest.mark.parametrize(("field", "most"), [("first_name", 80), ("last_name", 80), ("city", 120)], ids=str)
 async def test_names_and_city_have_limits(
     api: ApiUnderTest, brand: Tenant, endpoint: Endpoint, field: str, most: int
 ) -> None:
@@ -245,15 +243,16 @@ async def test_an_unknown_path_is_not_found_and_never_a_redirect(
     assert answer.status == 404
 
 
-async def test_asking_for_a_websocket_is_asking_with_get(api: ApiUnderTest) -> None:
+async def test_asking_for_a_websocket_is_asking_with_get(database: Database) -> None:
     upgrade = {
         "Connection": "Upgrade",
         "Upgrade": "websocket",
         "Sec-WebSocket-Version": "13",
         "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
     }
-    known = await api.request("GET", SUBSCRIBE.path, headers=upgrade)
-    unknown = await api.request("GET", "/nothing", headers=upgrade)
+    async with running_service(database.url) as service:
+        known = await service.request("GET", SUBSCRIBE.path, headers=upgrade)
+        unknown = await service.request("GET", "/nothing", headers=upgrade)
     assert (known.error, unknown.error) == ((405, "method_not_allowed"), (404, "not_found"))
 
 
@@ -268,10 +267,7 @@ async def test_pages_take_no_post_and_say_so_in_json(api: ApiUnderTest, path: st
 
 @contextlib.asynccontextmanager
 async def _api_without_database() -> AsyncIterator[ApiUnderTest]:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    settings = api_settings(f"postgresql://nobody@127.0.0.1:{port}/nothing")
+    settings = api_settings(f"postgresql://nobody@127.0.0.1:{unused_port()}/nothing")
     pool = await open_pool(settings, name="test")
     try:
         async with serve(pool, settings) as api:

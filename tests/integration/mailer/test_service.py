@@ -12,6 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
+from mailement_common.health import Health
 from mailement_common.settings import ConfigurationFaults, load
 from mailement_mailer import Mailer, MailerSettings
 from mailement_mailer.providers.port import Failed, RetryLater, Uncertain
@@ -89,9 +90,9 @@ async def test_readiness_needs_the_database_and_its_schema_only(ledger: Ledger, 
 
 
 async def test_checks_can_be_asked_before_the_start(settings: MailerSettings) -> None:
-    results = {name: await check.run() for name, check in Mailer.from_settings(settings).checks().items()}
-    assert not results["database"].ok
-    assert results["database"].detail == "starting"
+    ready, report = await Health(checks=dict(Mailer.from_settings(settings).checks())).readiness()
+    assert not ready
+    assert report["database"] == {"ok": False, "required": True, "detail": "InterfaceError"}
 
 
 async def test_a_damaged_key_ring_is_a_fault_of_its_setting(settings: MailerSettings) -> None:

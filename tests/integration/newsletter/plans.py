@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import asyncpg
 import orjson
+
+from mailement_common.db.pool import Connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +21,7 @@ class Scan:
     part: str
 
 
-async def scans(connection: asyncpg.Connection, query: str, *arguments: Any, generic: bool) -> list[Scan]:
+async def scans(connection: Connection, query: str, *arguments: Any, generic: bool) -> list[Scan]:
     """How the query reaches its tables, planned for these arguments or, as after some runs, for any."""
     mode = "force_generic_plan" if generic else "force_custom_plan"
     statement = await connection.prepare(query, name="explained")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mailement_newsletter.errors import EmailTooLong, InvalidEmail
@@ -167,12 +167,13 @@ def test_too_long_is_said_before_anything_else_is_looked_at() -> None:
     ids=lambda evil: f"{evil[:8]}… ({len(evil)})",
 )
 def test_no_input_makes_the_parser_slow(evil: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises((InvalidEmail, EmailTooLong)):
         parse_address(evil)
-    assert time.perf_counter() - started < _PATIENCE_SECONDS
+    assert time.process_time() - started < _PATIENCE_SECONDS
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_is_an_address_or_refused(raw: str) -> None:
     try:
@@ -183,6 +184,7 @@ def test_any_text_is_an_address_or_refused(raw: str) -> None:
     assert not address.typed.isspace()
 
 
+@settings(deadline=None)
 @given(st.one_of(st.emails(), st.from_regex(r"[\w.+]{1,20}@[\w-]{1,10}\.(com|рф)", fullmatch=True)))
 @example("H\u0331@example.com")
 def test_a_key_is_its_own_key(raw: str) -> None:
@@ -193,6 +195,7 @@ def test_a_key_is_its_own_key(raw: str) -> None:
     assert parse_address(key).key == key
 
 
+@settings(deadline=None)
 @given(st.emails())
 def test_upper_case_makes_no_other_person(raw: str) -> None:
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailement_common.ids import event_id
@@ -14,6 +14,7 @@ def test_an_event_id_never_changes() -> None:
     assert event_id("subscriber", 41023, 1) == UUID("b4a96ab5-952c-8f71-8578-cce4e0ecf92d")
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=1, max_value=2**63 - 1), st.integers(min_value=1, max_value=2**31 - 1))
 def test_an_event_id_is_a_uuid_of_version_8(row_id: int, version: int) -> None:
     made = event_id("subscriber", row_id, version)

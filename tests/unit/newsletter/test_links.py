@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailement_common.ids import SubscriberId
@@ -16,6 +16,7 @@ KEYS = KeyRing(new_key("now"))
 SUBSCRIBER = SubscriberId(41023)
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=1, max_value=2**63 - 1).map(SubscriberId))
 def test_a_token_names_its_subscriber(subscriber: SubscriberId) -> None:
     assert read_unsubscribe_token(KEYS, unsubscribe_token(KEYS, subscriber)) == subscriber
@@ -75,6 +76,7 @@ def test_a_longer_token_is_refused() -> None:
         read_unsubscribe_token(KEYS, base64.urlsafe_b64encode(raw + b"\0").decode())
 
 
+@settings(deadline=None)
 @given(st.text(max_size=100))
 def test_any_other_text_is_refused(text: str) -> None:
     with pytest.raises(NotOurLink):

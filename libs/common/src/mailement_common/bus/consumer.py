@@ -117,21 +117,26 @@ class Consumer:
         except Exception as error:  # noqa: BLE001  one of them is poison: find it by handling each alone
             log.warning("batch.failed", queue=self._spec.name, events=len(events), reason=repr(error))
             for message, event in zip(readable, events, strict=True):
-                await self._handle_alone(message, event, stop)
+                if not await self._handle_alone(message, event, stop):
+                    # To acknowledge a later one would acknowledge this one with it.
+                    return
 
     async def _handle_alone(
         self, message: AbstractIncomingMessage, event: Envelope, stop: asyncio.Event
-    ) -> None:
+    ) -> bool:
+        """Whether the broker has been told what became of it."""
         reason = ""
         for _ in range(_TRIES):
             try:
-                if await self._until_done([event], stop):
-                    await _acknowledge([message])
+                done = await self._until_done([event], stop)
             except Exception as error:  # noqa: BLE001  recorded when it is set aside
                 reason = f"{type(error).__name__}: {error}"
-            else:
-                return
+                continue
+            if done:
+                await _acknowledge([message])
+            return done
         await self._set_aside(message, reason)
+        return True
 
     async def _until_done(self, events: list[Envelope], stop: asyncio.Event) -> bool:
         """True when handled. A database that is away is waited for: that is nobody's poison."""

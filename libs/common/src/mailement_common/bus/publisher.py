@@ -8,7 +8,7 @@ from typing import Final
 
 import aio_pika
 from aio_pika.abc import AbstractExchange, AbstractRobustConnection
-from aio_pika.exceptions import AMQPError, DeliveryError
+from aio_pika.exceptions import AMQPError, DeliveryError, PublishError
 
 from mailement_common.bus.connection import connect_patiently
 from mailement_common.bus.topology import exchange_name
@@ -24,7 +24,7 @@ class NotPublished(Exception):
 
 
 class Unroutable(Exception):
-    """The broker answers but will not take this event: no queue hears it, or a queue is full."""
+    """No queue hears this event: however often it is tried, the broker returns it."""
 
 
 class Publisher:
@@ -52,12 +52,18 @@ class Publisher:
 
     @property
     def connected(self) -> bool:
-        return self._connection is not None and self._connection.connected.is_set()
+        """Whether events can be published: the broker is there, and so is the exchange."""
+        return (
+            self._exchange is not None
+            and self._connection is not None
+            and self._connection.connected.is_set()
+        )
 
     async def publish(self, events: Sequence[Envelope]) -> None:
         """Publishes all, pipelined, and waits for every confirm.
 
-        Raises Unroutable if the broker refused one of them, NotPublished if it could not be asked.
+        Raises Unroutable if one of them is heard by nobody; NotPublished if the broker could not be asked,
+        or would not take one now, as when a queue is full.
         """
         async with asyncio.TaskGroup() as group:
             results = [group.create_task(self._publish_one(event)) for event in events]
@@ -80,8 +86,10 @@ class Publisher:
             await self._exchange.publish(
                 _message(event), routing_key=event.type, mandatory=True, timeout=_PUBLISH_SECONDS
             )
-        except DeliveryError as error:
+        except PublishError as error:
             return Unroutable(f"{event.type}: {error}")
+        except DeliveryError as error:
+            return NotPublished(f"{event.type} was refused: {error}")
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():

@@ -36,12 +36,12 @@ async def create_account(connection: Connection, *, slug: str, name: str) -> Acc
 
 
 async def list_accounts(connection: Connection) -> list[Account]:
-    return [_account(row) for row in await connection.fetch(SQL["list_all"])]
+    return [_account(row) for row in await connection.fetch(SQL["list_all"], None)]
 
 
 async def find_account(connection: Connection, slug: str) -> Account:
     """Raises NotFound."""
-    row = await connection.fetchrow(SQL["find"], slug)
+    row = await connection.fetchrow(SQL["list_all"], slug)
     if row is None:
         raise NotFound(f"there is no account {slug!r}")
     return _account(row)

@@ -50,12 +50,12 @@ async def create_brand(
 
 
 async def list_brands(connection: Connection) -> list[Brand]:
-    return [_brand(row) for row in await connection.fetch(SQL["list_all"])]
+    return [_brand(row) for row in await connection.fetch(SQL["list_all"], None)]
 
 
 async def find_brand(connection: Connection, slug: str) -> Brand:
     """Raises NotFound."""
-    row = await connection.fetchrow(SQL["find"], slug)
+    row = await connection.fetchrow(SQL["list_all"], slug)
     if row is None:
         raise NotFound(f"there is no brand {slug!r}")
     return _brand(row)

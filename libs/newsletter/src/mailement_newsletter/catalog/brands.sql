@@ -5,7 +5,7 @@ VALUES ($1, $2, $3, $4, $5, $6)
 RETURNING id;
 
 -- name: list_all
--- Every brand that is not deleted.
+-- Every brand that is not deleted, or one of them.
 SELECT
     b.id,
     b.account_id,
@@ -18,24 +18,8 @@ SELECT
     b.created_at
 FROM brands AS b
 INNER JOIN accounts AS a ON b.account_id = a.id
-WHERE b.deleted_at IS NULL
+WHERE b.deleted_at IS NULL AND ($1::text IS NULL OR b.slug = $1)
 ORDER BY b.slug;
-
--- name: find
--- One brand by its slug.
-SELECT
-    b.id,
-    b.account_id,
-    a.slug AS account,
-    b.slug,
-    b.name,
-    b.opt_in_mode,
-    b.sender_name,
-    b.sender_address,
-    b.created_at
-FROM brands AS b
-INNER JOIN accounts AS a ON b.account_id = a.id
-WHERE b.slug = $1 AND b.deleted_at IS NULL;
 
 -- name: delete
 -- Mark a brand as deleted; its keys answer brand_not_found from now on, its drips stop and its waiting mail is cancelled.

@@ -35,12 +35,12 @@ async def create_field(connection: Connection, brand: BrandId, *, key: str, name
 
 
 async def list_fields(connection: Connection, brand: BrandId) -> list[CustomField]:
-    return [_field(row) for row in await connection.fetch(SQL["list_all"], brand)]
+    return [_field(row) for row in await connection.fetch(SQL["list_all"], brand, None)]
 
 
 async def find_field(connection: Connection, brand: BrandId, key: str) -> CustomField:
     """Raises NotFound."""
-    row = await connection.fetchrow(SQL["find"], brand, key)
+    row = await connection.fetchrow(SQL["list_all"], brand, key)
     if row is None:
         raise NotFound(f"the brand has no field {key!r}")
     return _field(row)

@@ -51,12 +51,12 @@ async def create_key(connection: Connection, brand: Brand, *, name: str) -> NewK
 
 
 async def list_keys(connection: Connection, brand: BrandId | None) -> list[ApiKey]:
-    return [ApiKey(**dict(row)) for row in await connection.fetch(SQL["list_all"], brand)]
+    return [ApiKey(**dict(row)) for row in await connection.fetch(SQL["list_all"], brand, None)]
 
 
 async def find_key_by_id(connection: Connection, key_id: int) -> ApiKey:
     """Raises NotFound."""
-    row = await connection.fetchrow(SQL["find"], key_id)
+    row = await connection.fetchrow(SQL["list_all"], None, key_id)
     if row is None:
         raise NotFound(f"there is no key {key_id}")
     return ApiKey(**dict(row))

@@ -5,7 +5,7 @@ VALUES ($1, $2, $3, $4, $5, $6)
 RETURNING id;
 
 -- name: list_all
--- The keys of a brand, or of every brand, revoked ones too.
+-- The keys of a brand, or of every brand, or one key; revoked ones too.
 SELECT
     k.id,
     b.slug AS brand,
@@ -17,23 +17,8 @@ SELECT
     k.revoked_at
 FROM api_keys AS k
 LEFT JOIN brands AS b ON k.brand_id = b.id
-WHERE $1::bigint IS NULL OR k.brand_id = $1
+WHERE ($1::bigint IS NULL OR k.brand_id = $1) AND ($2::bigint IS NULL OR k.id = $2)
 ORDER BY k.id;
-
--- name: find
--- One key.
-SELECT
-    k.id,
-    b.slug AS brand,
-    k.name,
-    k.dialect,
-    k.last_four,
-    k.created_at,
-    k.last_used_at,
-    k.revoked_at
-FROM api_keys AS k
-LEFT JOIN brands AS b ON k.brand_id = b.id
-WHERE k.id = $1;
 
 -- name: revoke
 -- From now on nobody gets in with this key.

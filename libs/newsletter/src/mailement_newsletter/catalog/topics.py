@@ -48,12 +48,12 @@ async def create_topic(
 
 
 async def list_topics(connection: Connection, brand: BrandId) -> list[Topic]:
-    return [_topic(row) for row in await connection.fetch(SQL["list_all"], brand)]
+    return [_topic(row) for row in await connection.fetch(SQL["list_all"], brand, None)]
 
 
 async def find_topic(connection: Connection, brand: BrandId, slug: str) -> Topic:
     """Raises NotFound."""
-    row = await connection.fetchrow(SQL["find"], brand, slug)
+    row = await connection.fetchrow(SQL["list_all"], brand, slug)
     if row is None:
         raise NotFound(f"the brand has no topic {slug!r}")
     return _topic(row)

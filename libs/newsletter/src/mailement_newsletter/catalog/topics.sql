@@ -4,7 +4,7 @@ INSERT INTO topics (brand_id, slug, name, is_public) VALUES ($1, $2, $3, $4)
 RETURNING id, slug, name, is_public, created_at;
 
 -- name: list_all
--- The topics of a brand.
+-- The topics of a brand, or one of them.
 SELECT
     t.id,
     t.slug,
@@ -12,19 +12,8 @@ SELECT
     t.is_public,
     t.created_at
 FROM topics AS t
-WHERE t.brand_id = $1
+WHERE t.brand_id = $1 AND ($2::text IS NULL OR t.slug = $2)
 ORDER BY t.slug;
-
--- name: find
--- One topic by its slug.
-SELECT
-    t.id,
-    t.slug,
-    t.name,
-    t.is_public,
-    t.created_at
-FROM topics AS t
-WHERE t.brand_id = $1 AND t.slug = $2;
 
 -- name: unknown
 -- Slugs that callers asked for and the brand does not have, the latest first.

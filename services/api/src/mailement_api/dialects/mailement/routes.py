@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 from starlette.requests import Request
@@ -27,6 +28,9 @@ from mailement_newsletter.usecases.change_tags import change_tags
 from mailement_newsletter.usecases.enroll import enroll
 from mailement_newsletter.usecases.leave import unsubscribe
 from mailement_newsletter.usecases.subscribe import subscribe
+
+# Longer than any deed takes; whoever waits for a connection that long is told to come back.
+_DEED_SECONDS: Final = 10
 
 log = logger(__name__)
 
@@ -128,11 +132,12 @@ class Post:
         brand = await authenticate(request, self._deps.keys, custom_header=self._custom_header)
         document = await read_object(request, max_bytes=self._deps.max_body_bytes)
         call = Call(request=request, brand=brand, document=document)
-        try:
-            return await self._deed(self._deps, call)
-        except asyncpg.DeadlockDetectedError:
-            # One of two calls had to give way; by now the other is through.
-            return await self._deed(self._deps, call)
+        async with asyncio.timeout(_DEED_SECONDS):
+            try:
+                return await self._deed(self._deps, call)
+            except asyncpg.DeadlockDetectedError:
+                # One of two calls had to give way; by now the other is through.
+                return await self._deed(self._deps, call)
 
     def _failure(self, request: Request, error: WireError) -> Response:
         note(request.scope, error=error.code)
