@@ -57,7 +57,10 @@ bench-ingress: ## sign-ups per second beside pgbench doing the same SQL
 
 up: ## build the images and start everything by docker compose
 	@$(PYTHON) tools/compose_secrets.py
-	docker compose up --detach --wait --build
+	docker compose build
+	@# First and apart: if it fails, the services of the previous release go on as they were.
+	docker compose run --rm migrate
+	docker compose up --detach --wait
 	@echo "the api is at http://$$(docker compose port api 8080); docs/deploy.md says what comes next"
 
 down: ## stop what `make up` started; the data stay

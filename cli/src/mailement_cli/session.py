@@ -16,6 +16,7 @@ from mailement_cli.local.errors import LocalServerError
 from mailement_common.bus.connection import BrokerRefused
 from mailement_common.db.migrate import MigrationRefused
 from mailement_common.db.pool import CONNECTION_LOST, connect, open_pool
+from mailement_common.health import CannotListen
 from mailement_common.sealing import BadKeyRing
 from mailement_common.settings import ConfigurationFaults, DatabaseSettings, load
 from mailement_newsletter.errors import Refusal as NewsletterRefusal
@@ -91,10 +92,12 @@ def _explain(error: BaseException) -> tuple[list[str], int]:  # noqa: C901  a ta
             return ["the brand has no such subscriber"], _FAILED
         case NewsletterRefusal():
             return [str(error) or (error.__doc__ or "").strip()], _FAILED
-        case WebhookRefusal() | MigrationRefused() | LocalServerError() | Fault():
+        case WebhookRefusal() | MigrationRefused() | LocalServerError() | CannotListen() | Fault():
             return [str(error)], _FAILED
         case asyncpg.UndefinedTableError() | asyncpg.UndefinedFunctionError():
             return ["the database has no tables of ours: run `mailement migrate`"], _FAILED
+        case asyncpg.DataError():
+            return [f"the database cannot take this: {str(error).partition(': ')[2] or error}"], _FAILED
         case asyncpg.InvalidPasswordError() | asyncpg.InvalidCatalogNameError():
             return [f"the database refuses: {error}"], _FAILED
         case asyncpg.InvalidAuthorizationSpecificationError():

@@ -174,7 +174,7 @@ async def _until_ready(health: Health, running: asyncio.Task[None]) -> None:
 
 async def _ready(health: Health) -> bool:
     """Also with the broker connected, so that the timeline shows no start-up."""
-    _, report = await health.readiness()
-    return all(
+    ready, report = await health.readiness()
+    return ready and all(
         isinstance(check, dict) and check["ok"] for name, check in report.items() if name != "draining"
     )

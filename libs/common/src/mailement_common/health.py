@@ -18,10 +18,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 from typing_extensions import override
 
+from mailement_common.logs import logger
 from mailement_common.settings import ServiceSettings
 
 # A dependency that does not answer by then counts as away.
 _CHECK_SECONDS: Final = 2
+
+log = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +60,19 @@ class Health:
             for name, result in zip(names, results, strict=True)
         }
         report["draining"] = self.draining
-        ready = not self.draining and all(
-            result.ok for name, result in zip(names, results, strict=True) if self.checks[name].required
+        # Without a check nothing has been started yet.
+        ready = (
+            bool(names)
+            and not self.draining
+            and all(
+                result.ok for name, result in zip(names, results, strict=True) if self.checks[name].required
+            )
         )
         return ready, report
+
+
+class CannotListen(OSError):
+    """The address is not this machine's, or the port is somebody else's."""
 
 
 class EmbeddedServer(uvicorn.Server):
@@ -68,11 +80,17 @@ class EmbeddedServer(uvicorn.Server):
 
     @override
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Raises OSError when it cannot listen, where uvicorn would leave the process."""
+        """Raises CannotListen, where uvicorn would leave the process."""
         try:
             await super().serve(sockets)
         except SystemExit as error:
-            raise OSError(f"cannot listen on {self.config.host}:{self.config.port}") from error
+            raise CannotListen(f"cannot listen on {self.config.host}:{self.config.port}") from error
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            log.info("http.listening", host=self.config.host, port=self.port)
 
     @contextlib.contextmanager
     @override
@@ -113,6 +131,7 @@ def ops_server(settings: ServiceSettings, health: Health) -> EmbeddedServer:
             log_config=None,
             access_log=False,
             lifespan="off",
+            ws="none",
         )
     )
 

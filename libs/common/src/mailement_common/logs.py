@@ -31,8 +31,14 @@ _SECRET_FIELD: Final = re.compile(
 )
 _LONGEST: Final = 10_000
 _BIGGEST: Final = 2**63
-# Foreign libraries whose own access or frame logs would only repeat ours.
-_QUIET: Final = {"aiormq": "ERROR", "aio_pika": "ERROR", "uvicorn.access": "CRITICAL", "asyncio": "WARNING"}
+# Foreign libraries whose own access, frame or start-up logs would only repeat ours.
+_QUIET: Final = {
+    "aiormq": "ERROR",
+    "aio_pika": "ERROR",
+    "uvicorn.access": "CRITICAL",
+    "uvicorn.error": "WARNING",
+    "asyncio": "WARNING",
+}
 
 
 def logger(name: str) -> Logger:

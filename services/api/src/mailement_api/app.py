@@ -33,6 +33,7 @@ def create_app(
             *health_routes(health),
         ],
         middleware=[Middleware(RequestContext)],
+        exception_handlers={405: mailement.wrong_method},
     )
     app.router.redirect_slashes = False
     app.router.default = mailement.unknown_path

@@ -10,6 +10,7 @@ from typing import Any, Final
 import structlog
 from prometheus_client import Counter, Histogram
 from starlette.datastructures import MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mailement_common.ids import request_id, trace_id, traceparent
@@ -21,6 +22,10 @@ _SECONDS: Final = Histogram(
     "Time from the request's head to the last byte of the answer.",
     ["endpoint"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+# What is not a dialect's own answer; pages and probes land here.
+_INTERNAL_ERROR: Final = Response(
+    b'{"ok":false,"error":"internal_error"}', status_code=500, media_type="application/json"
 )
 # Probes ask every few seconds; a line for each would hide the others.
 _SILENT: Final = frozenset({"/healthz", "/readyz"})
@@ -50,19 +55,24 @@ class RequestContext:
         scope["mailement.line"] = line
         scope["mailement.traceparent"] = parent
         scope["mailement.endpoint"] = "unknown"
-        status = 500
+        status, answered = 500, False
         started = time.perf_counter()
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, answered = message["status"], True
                 MutableHeaders(raw=message["headers"])["X-Request-ID"] = identity
             await send(message)
 
         structlog.contextvars.bind_contextvars(request_id=identity, trace_id=trace_id(parent))
         try:
             await self._app(scope, receive, send_with_id)
+        except Exception:
+            log.exception("request.failed", endpoint=scope["mailement.endpoint"])
+            if answered:
+                raise
+            await _INTERNAL_ERROR(scope, receive, send_with_id)
         finally:
             seconds = time.perf_counter() - started
             endpoint = scope["mailement.endpoint"]

@@ -49,7 +49,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise NotJson from error
-    if body.count(b"{") + body.count(b"[") > _MAX_DEPTH and _depth(document) > _MAX_DEPTH:
+    if body.count(b"{") + body.count(b"[") > _MAX_DEPTH and _too_deep(document):
         raise NotJson
     # Each pair has one colon of its own. More colons than pairs: some stand in strings, or a key came twice.
     if body.count(b":") != _pairs(document):
@@ -86,12 +86,16 @@ def _check_content_type(value: str | None) -> None:
         raise NotAJsonType
 
 
-def _depth(value: object) -> int:
-    if isinstance(value, dict):
-        return 1 + max(map(_depth, value.values()), default=0)
-    if isinstance(value, list):
-        return 1 + max(map(_depth, value), default=0)
-    return 0
+def _too_deep(document: object) -> bool:
+    level = [document]
+    for _ in range(_MAX_DEPTH):
+        level = [inner for value in level for inner in _containers(value)]
+    return bool(level)
+
+
+def _containers(value: object) -> list[object]:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [child for child in inner if isinstance(child, (dict, list))]
 
 
 def _pairs(value: object) -> int:

@@ -54,6 +54,7 @@ class Api:
                 access_log=False,
                 server_header=False,
                 lifespan="off",
+                ws="none",
                 timeout_keep_alive=15,
                 timeout_graceful_shutdown=int(self._settings.drain_seconds),
             )

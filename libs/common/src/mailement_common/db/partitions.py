@@ -26,24 +26,30 @@ async def keep_partitions(connection: Connection, *, keep_days: int = 14) -> Non
 
     A lock that cannot be had at once means that somebody else is at it, or that the table is busy: next time.
     """
-    async with connection.transaction():
-        if not await connection.fetchval(SQL["take_turn"], _LOCK):
-            return
-        today: date = await connection.fetchval(SQL["today"])
-        standing = {row["name"] for row in await connection.fetch(SQL["partitions"], _TABLE)}
-        wanted = {
-            _name(today + timedelta(days=ahead)): today + timedelta(days=ahead)
-            for ahead in range(_DAYS_AHEAD)
-        }
-        await connection.execute("SET LOCAL lock_timeout = '2s'")
-        for name, day in wanted.items():
-            if name not in standing:
-                await _make(connection, name, day)
-        oldest = _name(today - timedelta(days=keep_days))
-        for name in standing:
-            if name.startswith(f"{_TABLE}_2") and name < oldest:
-                await connection.execute(f'DROP TABLE "{name}"')
-                log.info("partition.dropped", partition=name)
+    try:
+        async with connection.transaction():
+            await _keep(connection, keep_days)
+    except asyncpg.LockNotAvailableError:
+        log.info("partition.busy", table=_TABLE)
+
+
+async def _keep(connection: Connection, keep_days: int) -> None:
+    if not await connection.fetchval(SQL["take_turn"], _LOCK):
+        return
+    today: date = await connection.fetchval(SQL["today"])
+    standing = {row["name"] for row in await connection.fetch(SQL["partitions"], _TABLE)}
+    wanted = {
+        _name(today + timedelta(days=ahead)): today + timedelta(days=ahead) for ahead in range(_DAYS_AHEAD)
+    }
+    await connection.execute("SET LOCAL lock_timeout = '2s'")
+    for name, day in wanted.items():
+        if name not in standing:
+            await _make(connection, name, day)
+    oldest = _name(today - timedelta(days=keep_days))
+    for name in standing:
+        if name.startswith(f"{_TABLE}_2") and name < oldest:
+            await connection.execute(f'DROP TABLE "{name}"')
+            log.info("partition.dropped", partition=name)
 
 
 async def _make(connection: Connection, name: str, day: date) -> None:

@@ -60,6 +60,7 @@ def _parse_unusual(typed: str) -> Address:
     # In this order: lower case can make a pair that NFC composes (J and a caron).
     local = unicodedata.normalize("NFC", found.local_part.lower())
     key = f"{local}@{domain.lower()}"
-    if "." not in domain or len(key.encode()) > _MAX_OCTETS:
+    too_long = len(local.encode()) > _MAX_LOCAL_OCTETS or len(key.encode()) > _MAX_OCTETS
+    if "." not in domain or too_long:
         raise InvalidEmail
     return Address(typed=typed, key=key)

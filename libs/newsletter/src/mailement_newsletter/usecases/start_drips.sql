@@ -17,7 +17,12 @@ INNER JOIN drips AS d
             (d.trigger = 'subscriber_confirmed' AND e.confirmed)
             OR (d.trigger = 'topic_added' AND d.trigger_topic_id = ANY(e.topic_ids))
         )
-INNER JOIN subscribers AS s ON e.subscriber_id = s.id AND s.status = 'confirmed'
+CROSS JOIN LATERAL (
+    SELECT k.id
+    FROM subscribers AS k
+    WHERE k.id = e.subscriber_id AND k.status = 'confirmed'
+    LIMIT 1
+) AS s
 INNER JOIN LATERAL (
     SELECT t.delay
     FROM drip_steps AS t

@@ -107,9 +107,11 @@ planned AS MATERIALIZED (
             OR (f.city IS NULL AND a.city IS NOT NULL)
             OR (f.source IS NULL AND a.source IS NOT NULL)
             OR (a.fields IS NOT NULL AND (a.fields || f.custom_fields) <> f.custom_fields)
-            OR (a.replacing IS NOT NULL AND a.adding = '{}' AND a.replacing <> f.topic_ids)
-            OR (a.replacing IS NOT NULL AND a.adding <> '{}')
             OR NOT a.adding <@ f.topic_ids
+            OR (
+                a.replacing IS NOT NULL
+                AND NOT (a.replacing <@ f.topic_ids AND f.topic_ids <@ (a.replacing || a.adding))
+            )
         ) AS changes
     FROM found AS f
     INNER JOIN asked AS a ON f.seq = a.seq

@@ -11,8 +11,6 @@ from mailement_newsletter.errors import (
     BrandNotFound,
     CannotEnroll,
     DripNotFound,
-    EmailTooLong,
-    InvalidEmail,
     Refusal,
     SubscriberNotFound,
 )
@@ -66,8 +64,6 @@ CODES: Final[Mapping[str, Code]] = {
 }
 
 _REFUSALS: Final[Mapping[type[Refusal], str]] = {
-    InvalidEmail: "invalid_email",
-    EmailTooLong: "email_too_long",
     BrandNotFound: "brand_not_found",
     SubscriberNotFound: "subscriber_not_found",
     DripNotFound: "drip_not_found",

@@ -11,26 +11,29 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PlainValidator,
     StrictBool,
     StrictFloat,
     StrictInt,
     StrictStr,
     StringConstraints,
     ValidationError,
+    WithJsonSchema,
 )
 from pydantic_core import PydanticCustomError
 
 from mailement_api.dialects.mailement.errors import WireError
 from mailement_common.ids import BrandId, SubscriberId
 from mailement_newsletter.commands import ByEmail, ById, ChangeTags, Enroll, Scalar, Subscribe, Who
-from mailement_newsletter.rules.addresses import parse_address
+from mailement_newsletter.errors import EmailTooLong, InvalidEmail
+from mailement_newsletter.rules.addresses import MAX_CHARACTERS, Address, parse_address
 
 _BIGINT: Final = 2**63
 _MAX_LIST: Final = 100
 _MAX_SLUG: Final = 190
 _MAX_FIELDS: Final = 100
 _MAX_VALUE: Final = 1_000
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _DRIP_ID: Final = re.compile(r"[0-9]{1,19}")
 
 
@@ -46,6 +49,28 @@ def _without_nul(text: str) -> str:
     return text
 
 
+def _fits_bigint(number: float) -> bool:
+    if isinstance(number, float):
+        # What is too big for an int arrives as a float, rounded: exactly -2^63 may have been less.
+        return -_BIGINT < number < _BIGINT
+    return -_BIGINT <= number < _BIGINT
+
+
+def _address(raw: object) -> Address:
+    if not isinstance(raw, str):
+        raise PydanticCustomError("string_type", "is not a string")
+    try:
+        return parse_address(raw)
+    except EmailTooLong:
+        raise PydanticCustomError("string_too_long", "is too long") from None
+    except InvalidEmail:
+        raise PydanticCustomError("email", "is no address") from None
+
+
+def _address_if_any(raw: object) -> Address | None:
+    return None if raw is None or (isinstance(raw, str) and not raw.strip()) else _address(raw)
+
+
 def _empty_is_none(text: str | None) -> str | None:
     return text or None
 
@@ -54,7 +79,7 @@ def _storable(values: dict[str, Scalar]) -> dict[str, Scalar]:
     for key, value in values.items():
         if "\x00" in key or (isinstance(value, str) and "\x00" in value):
             raise PydanticCustomError("control_character", "holds NUL")
-        if isinstance(value, (int, float)) and not -_BIGINT <= value < _BIGINT:
+        if isinstance(value, (int, float)) and not _fits_bigint(value):
             raise PydanticCustomError("beyond_bigint", "a number is beyond bigint")
     if any(isinstance(value, str) and len(value) > _MAX_VALUE for value in values.values()):
         raise PydanticCustomError("string_too_long", "a value is too long")
@@ -69,6 +94,12 @@ def _text(most: int) -> Any:  # noqa: ANN401  an annotation, made for pydantic
     ]
 
 
+_EMAIL_SCHEMA: Final = {"type": "string", "format": "email", "maxLength": MAX_CHARACTERS}
+_NULLABLE_EMAIL_SCHEMA: Final = {"anyOf": [_EMAIL_SCHEMA, {"type": "null"}]}
+Email = Annotated[Address, PlainValidator(_address), WithJsonSchema(_EMAIL_SCHEMA)]
+EmailIfAny = Annotated[
+    Address | None, PlainValidator(_address_if_any), WithJsonSchema(_NULLABLE_EMAIL_SCHEMA)
+]
 RowId = Annotated[int, Field(ge=1, lt=_BIGINT)]
 Slug = Annotated[
     str, StringConstraints(strip_whitespace=True, max_length=_MAX_SLUG), AfterValidator(_without_nul)
@@ -82,23 +113,23 @@ FieldValues = Annotated[
 
 
 class Body(BaseModel):
-    """Unknown keys are dropped; `null` is as if the key were not there."""
+    """Fields stand in the document's order, because the first fault is the one that is reported. Unknown keys are dropped; `null` is as if the key were not there."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
 
 class Person(Body):
-    email: str
+    email: Email
     first_name: _text(80) = None  # type: ignore[valid-type]
     last_name: _text(80) = None  # type: ignore[valid-type]
     city: _text(120) = None  # type: ignore[valid-type]
-    custom_fields: FieldValues | None = None
 
 
 class SubscribeBody(Person):
     """Section 4."""
 
     topic_ids: Annotated[list[RowId], Field(max_length=_MAX_LIST)] | None = None
+    custom_fields: FieldValues | None = None
 
 
 class SubscribersBody(Person):
@@ -107,12 +138,13 @@ class SubscribersBody(Person):
     source: _text(120) = None  # type: ignore[valid-type]
     tags: Slugs | None = None
     auto_confirm: bool | None = None
+    custom_fields: FieldValues | None = None
 
 
 class WhoBody(Body):
     """Sections 6 and 8: by `email` (preferred) or by `subscriber_id`."""
 
-    email: str | None = None
+    email: EmailIfAny = None
     subscriber_id: RowId | None = None
 
 
@@ -124,11 +156,11 @@ class TagsBody(WhoBody):
 
 
 def parse_subscribe(brand: BrandId, document: Mapping[str, Any], trace: str) -> Subscribe:
-    """Raises WireError, InvalidEmail, EmailTooLong."""
+    """Raises WireError."""
     body = _validate(SubscribeBody, document)
     return Subscribe(
         brand_id=brand,
-        address=parse_address(body.email),
+        address=body.email,
         first_name=body.first_name,
         last_name=body.last_name,
         city=body.city,
@@ -139,11 +171,11 @@ def parse_subscribe(brand: BrandId, document: Mapping[str, Any], trace: str) -> 
 
 
 def parse_subscribers(brand: BrandId, document: Mapping[str, Any], trace: str) -> Subscribe:
-    """Raises WireError, InvalidEmail, EmailTooLong."""
+    """Raises WireError."""
     body = _validate(SubscribersBody, document)
     return Subscribe(
         brand_id=brand,
-        address=parse_address(body.email),
+        address=body.email,
         first_name=body.first_name,
         last_name=body.last_name,
         city=body.city,
@@ -156,12 +188,12 @@ def parse_subscribers(brand: BrandId, document: Mapping[str, Any], trace: str) -
 
 
 def parse_who(document: Mapping[str, Any]) -> Who:
-    """Raises WireError, InvalidEmail, EmailTooLong."""
+    """Raises WireError."""
     return _who(_validate(WhoBody, document))
 
 
 def parse_tags(brand: BrandId, document: Mapping[str, Any], trace: str) -> ChangeTags:
-    """Raises WireError, InvalidEmail, EmailTooLong."""
+    """Raises WireError."""
     body = _validate(TagsBody, document)
     return ChangeTags(
         brand_id=brand,
@@ -173,7 +205,7 @@ def parse_tags(brand: BrandId, document: Mapping[str, Any], trace: str) -> Chang
 
 
 def parse_enroll(brand: BrandId, drip: str, document: Mapping[str, Any], trace: str) -> Enroll:
-    """Raises WireError, InvalidEmail, EmailTooLong."""
+    """Raises WireError."""
     who = parse_who(document)
     if not _DRIP_ID.fullmatch(drip) or int(drip) >= _BIGINT:
         raise WireError("drip_not_found")
@@ -181,8 +213,8 @@ def parse_enroll(brand: BrandId, drip: str, document: Mapping[str, Any], trace: 
 
 
 def _who(body: WhoBody) -> Who:
-    if body.email is not None and body.email.strip():
-        return ByEmail(address=parse_address(body.email))
+    if body.email is not None:
+        return ByEmail(address=body.email)
     if body.subscriber_id is not None:
         return ById(subscriber_id=SubscriberId(body.subscriber_id))
     raise WireError("missing_subscriber_identifier")

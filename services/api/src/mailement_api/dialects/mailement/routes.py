@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import asyncpg
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
@@ -91,6 +92,13 @@ async def unknown_path(scope: Scope, receive: Receive, send: Send) -> None:
     await response(scope, receive, send)
 
 
+async def wrong_method(request: Request, error: Exception) -> Response:
+    """A path that somebody serves, but not in this way."""
+    note(request.scope, error="method_not_allowed")
+    allow = error.headers.get("Allow") if isinstance(error, HTTPException) and error.headers else None
+    return responses.failure(WireError("method_not_allowed"), Family.OK, cors=False, allow=allow)
+
+
 class Post:
     """One POST endpoint: key, body, deed, answer; every fault in the dialect's words."""
 
@@ -124,6 +132,7 @@ class Post:
             note(request.scope, reason=type(error).__name__)
             return self._failure(request, WireError("service_unavailable"))
         except Exception:
+            # The traceback goes to the log here, the answer in the family's shape to the caller.
             log.exception("request.failed", endpoint=self._name)
             return self._failure(request, WireError("internal_error"))
         return responses.answer(body, cors=self._cors)
