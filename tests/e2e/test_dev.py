@@ -33,7 +33,7 @@ def _dev(folder: Path) -> Iterator[tuple[Program, str]]:
     """Runs until the block ends; hands out the sign-up that it prints."""
     with mailement("dev", settings={}, folder=folder) as program:
         program.wait_for("Look around with", seconds=120)
-        printed = re.search(r"^  curl .*(?:\\\n.*)*", program.output, re.MULTILINE)
+        printed = re.search(r"^  curl (?:.*\\\n)*.*$", program.output, re.MULTILINE)
         assert printed is not None, program.output
         yield program, printed[0]
 

@@ -49,13 +49,6 @@ def _without_nul(text: str) -> str:
     return text
 
 
-def _fits_bigint(number: float) -> bool:
-    if isinstance(number, float):
-        # What is too big for an int arrives as a float, rounded: exactly -2^63 may have been less.
-        return -_BIGINT < number < _BIGINT
-    return -_BIGINT <= number < _BIGINT
-
-
 def _address(raw: object) -> Address:
     if not isinstance(raw, str):
         raise PydanticCustomError("string_type", "is not a string")
@@ -79,7 +72,9 @@ def _storable(values: dict[str, Scalar]) -> dict[str, Scalar]:
     for key, value in values.items():
         if "\x00" in key or (isinstance(value, str) and "\x00" in value):
             raise PydanticCustomError("control_character", "holds NUL")
-        if isinstance(value, (int, float)) and not _fits_bigint(value):
+        # What is too big for an int arrives as a float, rounded: exactly -2^63 may have been less.
+        least = -_BIGINT if isinstance(value, int) else 1 - _BIGINT
+        if isinstance(value, (int, float)) and not least <= value < _BIGINT:
             raise PydanticCustomError("beyond_bigint", "a number is beyond bigint")
     if any(isinstance(value, str) and len(value) > _MAX_VALUE for value in values.values()):
         raise PydanticCustomError("string_too_long", "a value is too long")
