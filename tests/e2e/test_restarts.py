@@ -110,7 +110,7 @@ class Suite:
         for request in self.receiver.requests:
             body = orjson.loads(request.body)
             assert body["event"] == "subscriber.confirmed"
-            found[body["data"]["subscriber"]["email"]].add(request.header("X-Mailement-Event-Id"))
+            found[body["data"]["subscriber"]["email"]].add(request.header("webhook-id"))
         return found
 
     def mails(self) -> list[str]:

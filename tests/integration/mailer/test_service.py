@@ -66,7 +66,7 @@ async def test_a_message_becomes_a_file_without_a_broker(
 ) -> None:
     message = await ledger.message(await ledger.subscriber(), key="drip:1:1")
     await until_finished(ledger, [message])
-    mail = message_from_bytes((settings.mail_folder / "drip:1:1.eml").read_bytes(), policy=default)
+    mail = message_from_bytes((settings.mail_folder / "drip.1.1.eml").read_bytes(), policy=default)
     assert mail["To"] == "ada@example.org"
     assert mail["Subject"] == "Welcome ada"
     assert mail["List-Unsubscribe"].startswith("<http://127.0.0.1:8080/unsubscribe/")

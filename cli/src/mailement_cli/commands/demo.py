@@ -28,7 +28,7 @@ from mailement_common.db.pool import connect
 from mailement_common.health import Health
 from mailement_common.sealing import KeyRing
 from mailement_common.service import run_until
-from mailement_common.settings import DatabaseSettings, SecretSettings, load
+from mailement_common.settings import DatabaseSettings, LogFormat, SecretSettings, load
 from mailement_newsletter.catalog.brands import delete_brand
 from mailement_webhooks.rules.guard import Guard
 from mailement_webhooks.settings import WebhookTargetSettings
@@ -66,6 +66,7 @@ def demo(api_url: str | None, host: str, webhook_port: int, smtp_port: int, fold
     try:
         with faults_as_lines():
             if api_url is not None:
+                logs.configure(service="demo", level="warning", form=LogFormat.CONSOLE)
                 place = Place(bind="0.0.0.0", name=host, webhook_port=webhook_port, smtp_port=smtp_port)  # noqa: S104
                 _run(_walk_against(api_url, place))
             else:

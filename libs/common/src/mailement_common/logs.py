@@ -33,7 +33,7 @@ _LONGEST: Final = 10_000
 _BIGGEST: Final = 2**63
 # Foreign libraries whose own access, frame or start-up logs would only repeat ours.
 _QUIET: Final = {
-    "aiormq": "ERROR",
+    "aiormq": "CRITICAL",
     "aio_pika": "ERROR",
     "uvicorn.access": "CRITICAL",
     "uvicorn.error": "WARNING",

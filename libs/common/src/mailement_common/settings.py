@@ -190,9 +190,10 @@ def _variable(kind: type[EnvSettings], where: str) -> str:
     return where
 
 
-def _content(variable: str, path: str) -> str | _Unreadable:
+def _content(variable: str, path: str) -> str | _Unreadable | None:
+    """An empty file is as if there were none."""
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        return Path(path).read_text(encoding="utf-8").strip() or None
     except OSError as error:
         return _Unreadable(variable, f"cannot be read: {error}")
     except UnicodeDecodeError:

@@ -51,7 +51,7 @@ def read_migrations(folder: Path) -> list[Migration]:
 async def migrate(connection: asyncpg.Connection, migrations: list[Migration]) -> list[Migration]:
     """Applies what is missing and returns it; safe to run from many replicas at once.
 
-    Raises MigrationRefused if an applied file was edited since.
+    Raises MigrationRefused if an applied file was edited since, or if the database will not take one.
     """
     await _take_turn(connection)
     try:
@@ -63,7 +63,10 @@ async def migrate(connection: asyncpg.Connection, migrations: list[Migration]) -
         _refuse_edited(migrations, applied)
         missing = [migration for migration in migrations if migration.number not in applied]
         for migration in missing:
-            await _apply(connection, migration)
+            try:
+                await _apply(connection, migration)
+            except asyncpg.PostgresError as error:
+                raise MigrationRefused(f"{migration.name} was refused and undone: {error}") from error
         return missing
     finally:
         await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)

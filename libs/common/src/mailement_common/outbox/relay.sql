@@ -33,10 +33,3 @@ ORDER BY c.id;
 -- Set an event aside that the broker will not take, so that it does not block the others.
 INSERT INTO outbox_dead (id, event_id, type, brand_id, data, traceparent, occurred_at, error)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
-
--- name: waiting
--- How many events wait, and since when the oldest does.
-SELECT
-    count(*) AS events,
-    coalesce(extract(EPOCH FROM now() - min(o.occurred_at)), 0)::float AS oldest_seconds
-FROM outbox AS o;

@@ -36,7 +36,8 @@ class FileProvider:
         """Nothing is held open."""
 
     def _write(self, mail: RenderedMail) -> Sent:
-        name = f"{quote(mail.key, safe=':')}.eml"
+        # No colon: some file systems and `docker cp` give it a meaning of their own.
+        name = f"{quote(mail.key.replace(':', '.'), safe='')}.eml"
         target = self._folder / name
         if not target.exists():
             self._folder.mkdir(parents=True, exist_ok=True)
