@@ -21,6 +21,8 @@ CONNECTION_LOST: Final = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    # A statement that meets the server's farewell on an idle connection ends so.
+    asyncpg.InternalClientError,
     # A connection that was cut while the pool handed it out.
     asyncpg.InternalClientError,
     asyncpg.CannotConnectNowError,
