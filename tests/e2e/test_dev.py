@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from mailement_cli.local.postgres import PrivatePostgres
 from mailement_cli.local.processes import Process, ProcessRecord, is_alive
+from mailement_cli.local.rabbitmq import PrivateRabbitmq
 from tests.support.processes import Program, bare_environment, mailement, run_mailement
 
 pytestmark = pytest.mark.timeout(240)
@@ -21,11 +23,23 @@ _DEADLINE_SECONDS = 30
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    # PostgreSQL, where we are root, runs as somebody else, who has to get through here.
-    place = tmp_path / "clone"
+def folder(tmp_path: Path) -> Iterator[Path]:
+    yield from _clone(tmp_path / "clone")
+
+
+@pytest.fixture
+def other_folder(tmp_path: Path) -> Iterator[Path]:
+    yield from _clone(tmp_path / "another clone")
+
+
+def _clone(place: Path) -> Iterator[Path]:
+    """A folder to run in; what was run there is gone afterwards, its data too."""
     place.mkdir()
-    return place
+    yield place
+    run = place / ".local" / "run"
+    if run.exists():
+        PrivatePostgres(run / "postgres", durable=True).discard()
+        PrivateRabbitmq(run / "rabbitmq").discard()
 
 
 @contextmanager
@@ -63,7 +77,7 @@ def _wait_for_file(folder: Path, pattern: str) -> Path:
     return found[-1]
 
 
-def test_it_runs_again_and_again_and_leaves_nothing(folder: Path) -> None:
+def test_it_runs_again_and_again_and_leaves_nothing(folder: Path, other_folder: Path) -> None:
     with _dev(folder) as (program, sign_up):
         assert '"ok":true' in _paste(sign_up)
         mail = _wait_for_file(folder / ".local" / "mail", "*.eml")
@@ -91,14 +105,12 @@ def test_it_runs_again_and_again_and_leaves_nothing(folder: Path) -> None:
         program.wait()
     assert all(is_alive(server) for server in orphans)
 
-    other = folder.parent / "another clone"
-    other.mkdir()
-    with _dev(folder) as (first, first_sign_up), _dev(other) as (second, second_sign_up):
+    with _dev(folder) as (first, first_sign_up), _dev(other_folder) as (second, second_sign_up):
         assert not any(is_alive(server) for server in orphans)
         assert '"ok":true' in _paste(first_sign_up)
         assert '"ok":true' in _paste(second_sign_up)
-        _wait_for_file(other / ".local" / "mail", "*.eml")
-        servers = [*_servers(folder), *_servers(other)]
+        _wait_for_file(other_folder / ".local" / "mail", "*.eml")
+        servers = [*_servers(folder), *_servers(other_folder)]
         assert len(servers) == 6
         first.tell(signal.SIGTERM)
         assert first.wait() == 0
@@ -106,3 +118,14 @@ def test_it_runs_again_and_again_and_leaves_nothing(folder: Path) -> None:
         second.tell(signal.SIGINT)
         assert second.wait() == 0
     assert not any(is_alive(server) for server in servers)
+
+
+def test_a_ctrl_c_during_the_start_leaves_nothing_either(folder: Path) -> None:
+    with mailement("dev", settings={}, folder=folder) as program:
+        _wait_for_file(folder / ".local" / "run" / "rabbitmq", "running.json")
+        program.tell(signal.SIGINT)
+        assert program.wait(seconds=120) == 0
+
+    assert program.lines[-1] == "stopped\n"
+    assert "Traceback" not in program.output
+    assert _servers(folder) == []

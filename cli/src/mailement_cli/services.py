@@ -32,7 +32,7 @@ _MAKERS: Final[Mapping[ServiceName, tuple[type[ServiceSettings], Maker]]] = {
     ServiceName.API: (ApiSettings, Api),
     ServiceName.DRIP_SCHEDULER: (SchedulerSettings, lambda settings, _: DripScheduler(settings)),
     ServiceName.WEBHOOK_DISPATCHER: (DispatcherSettings, lambda settings, _: WebhookDispatcher(settings)),
-    ServiceName.MAILER: (MailerSettings, lambda settings, _: Mailer.from_settings(settings)),
+    ServiceName.MAILER: (MailerSettings, lambda settings, _: Mailer(settings)),
 }
 
 

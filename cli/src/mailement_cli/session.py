@@ -15,7 +15,7 @@ import click
 from mailement_cli.local.errors import LocalServerError
 from mailement_common.bus.connection import BrokerRefused
 from mailement_common.db.migrate import MigrationRefused
-from mailement_common.db.pool import CONNECTION_LOST, connect, open_pool
+from mailement_common.db.pool import DATABASE_UNABLE, connect, open_pool
 from mailement_common.health import CannotListen
 from mailement_common.sealing import BadKeyRing
 from mailement_common.settings import ConfigurationFaults, DatabaseSettings, load
@@ -98,17 +98,16 @@ def _explain(error: BaseException) -> tuple[list[str], int]:  # noqa: C901  a ta
             return ["the database has no tables of ours: run `mailement migrate`"], _FAILED
         case asyncpg.DataError():
             return [f"the database cannot take this: {str(error).partition(': ')[2] or error}"], _FAILED
-        case asyncpg.InvalidPasswordError() | asyncpg.InvalidCatalogNameError():
-            return [f"the database refuses: {error}"], _FAILED
-        case asyncpg.InvalidAuthorizationSpecificationError():
-            return [f"the database refuses: {error}"], _FAILED
+        case asyncpg.PostgresError() if not isinstance(error, asyncpg.PostgresConnectionError):
+            # The message alone: its detail can quote a row.
+            return [f"the database refuses: {error.args[0]}"], _FAILED
         case BrokerRefused():
             return [f"the broker refuses: {error}"], _FAILED
         case BrokenPipeError():
             return [], _FAILED
         case ExceptionGroup() if len(error.exceptions) == 1:
             return _explain(error.exceptions[0])
-        case _ if isinstance(error, CONNECTION_LOST):
+        case _ if isinstance(error, DATABASE_UNABLE):
             return [f"cannot connect: {type(error).__name__}: {error}"], _FAILED
         case _:
             return [], _FAILED

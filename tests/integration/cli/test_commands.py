@@ -15,6 +15,7 @@ from mailement_cli.__main__ import main
 from mailement_common.sealing import new_key
 from tests.support.bus import bus
 from tests.support.database import Database
+from tests.support.processes import run_mailement
 
 __all__ = ["bus"]
 
@@ -378,12 +379,14 @@ def test_a_configuration_that_cannot_be_used_lists_every_fault(words: tuple[str,
 
 
 @pytest.mark.parametrize("service", ["all", "api", "webhook-dispatcher", "mailer"])
-def test_a_key_ring_that_cannot_be_used_is_a_fault_of_the_configuration(service: str) -> None:
-    environment = {**_environment(), "MAILEMENT_SECRET_KEYS": "k:short", "MAILEMENT_OPS_PORT": "0"}
-    result = CliRunner().invoke(main, ["run", service], env={**environment, "MAILEMENT_HTTP_PORT": "0"})
+def test_a_key_ring_that_cannot_be_used_is_a_fault_of_the_configuration(service: str, tmp_path: Path) -> None:
+    settings = {**_environment(), "MAILEMENT_SECRET_KEYS": "k:short", "MAILEMENT_OPS_PORT": "0"}
 
-    assert (result.exit_code, "Traceback" in result.output) == (2, False)
-    assert "MAILEMENT_SECRET_KEYS" in result.stderr
+    ran = run_mailement("run", service, settings={**settings, "MAILEMENT_HTTP_PORT": "0"}, folder=tmp_path)
+
+    assert ran.returncode == 2
+    assert "Traceback" not in ran.stderr
+    assert "MAILEMENT_SECRET_KEYS" in ran.stderr
 
 
 def test_migrate_can_be_repeated(database: Database, bus: Any) -> None:

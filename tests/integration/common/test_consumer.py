@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import asyncpg
 import pytest
 
 from mailement_common.bus import topology
@@ -160,6 +161,34 @@ async def test_a_database_that_is_away_is_waited_for(bus: Bus) -> None:
     assert await bus.waiting() == 0
 
 
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        asyncpg.ReadOnlySQLTransactionError,
+        asyncpg.DiskFullError,
+        asyncpg.UndefinedTableError,
+        asyncpg.DeadlockDetectedError,
+        asyncpg.InvalidPasswordError,
+    ],
+)
+async def test_a_database_that_cannot_is_no_fault_of_the_event(
+    bus: Bus, trouble: type[asyncpg.PostgresError]
+) -> None:
+    troubles = iter([trouble("not now")] * 4 + [None])
+
+    def unable(_: list[int]) -> None:
+        if found := next(troubles):
+            raise found
+
+    handled = Handled(before=unable)
+    await bus.publish(an_event(1))
+
+    async with consuming(bus.settings, handled):
+        await handled.count(1)
+
+    assert await bus.waiting() == 0
+
+
 async def test_a_stop_does_not_wait_for_a_database_that_is_away(bus: Bus) -> None:
     tried = asyncio.Event()
 
@@ -271,10 +300,15 @@ async def test_a_queue_that_comes_later_is_waited_for(bus: Bus) -> None:
 async def test_a_queue_that_was_deleted_and_made_again_is_consumed_again(bus: Bus) -> None:
     handled = Handled()
 
-    async with consuming(bus.settings, handled):
+    async with consuming(bus.settings, handled) as consumer:
         await bus.publish(an_event(1))
         await handled.count(1)
         await bus.delete(DRIPS)
+
+        async def noticed() -> bool:
+            return not consumer.connected
+
+        await until(noticed, what="the consumer knows that its queue is gone")
         await topology.declare(bus.settings)
         await bus.publish(an_event(2))
         await handled.count(2)

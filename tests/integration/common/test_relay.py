@@ -8,7 +8,7 @@ import asyncpg
 
 from mailement_common.bus import topology
 from mailement_common.bus.topology import DRIPS, MAILER, WEBHOOKS
-from mailement_common.db.pool import CONNECTION_LOST
+from mailement_common.db.pool import DATABASE_UNABLE
 from mailement_common.events.envelope import Envelope
 from mailement_common.events.types import EventType
 from mailement_common.settings import BrokerSettings
@@ -202,7 +202,7 @@ async def write_at_last(database: Database, event: Envelope) -> None:
     while True:
         try:
             await write(database.pool, [event])
-        except CONNECTION_LOST:
+        except DATABASE_UNABLE:
             continue
         return
 

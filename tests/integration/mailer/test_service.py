@@ -52,7 +52,7 @@ def settings(database: Database, tmp_path: Path, unused_port: int) -> MailerSett
 
 @pytest.fixture
 async def mailer(settings: MailerSettings) -> AsyncIterator[Mailer]:
-    mailer = Mailer.from_settings(settings)
+    mailer = Mailer(settings)
     stop = asyncio.Event()
     running = asyncio.create_task(mailer.run(stop))
     yield mailer
@@ -90,7 +90,7 @@ async def test_readiness_needs_the_database_and_its_schema_only(ledger: Ledger, 
 
 
 async def test_checks_can_be_asked_before_the_start(settings: MailerSettings) -> None:
-    ready, report = await Health(checks=dict(Mailer.from_settings(settings).checks())).readiness()
+    ready, report = await Health(checks=dict(Mailer(settings).checks())).readiness()
     assert not ready
     assert report["database"] == {"ok": False, "required": True, "detail": "InterfaceError"}
 
@@ -98,7 +98,7 @@ async def test_checks_can_be_asked_before_the_start(settings: MailerSettings) ->
 async def test_a_damaged_key_ring_is_a_fault_of_its_setting(settings: MailerSettings) -> None:
     broken = load(MailerSettings, {**settings.model_dump(), "secret_keys": "nothing"})
     with pytest.raises(ConfigurationFaults, match="MAILEMENT_SECRET_KEYS"):
-        Mailer.from_settings(broken)
+        Mailer(broken)
 
 
 async def test_a_stop_while_the_database_is_away_is_obeyed(
@@ -108,7 +108,7 @@ async def test_a_stop_while_the_database_is_away_is_obeyed(
         MailerSettings, {**settings.model_dump(), "database_url": f"postgresql://127.0.0.1:{unused_port}/x"}
     )
     stop = asyncio.Event()
-    running = asyncio.create_task(Mailer.from_settings(away).run(stop))
+    running = asyncio.create_task(Mailer(away).run(stop))
     await asyncio.sleep(0)
     stop.set()
     async with asyncio.timeout(15):

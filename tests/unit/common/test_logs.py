@@ -131,6 +131,8 @@ class Told:
         ADDRESS,
         KEY,
         f"<{ADDRESS}>",
+        f'550 <"reader at"@example.com> {ADDRESS} rejected',
+        f"DETAIL: Key (brand_id, email_key)=(1, {ADDRESS}) exists",
         f"a b {ADDRESS}, c",
         f"https://example.com/?email={ADDRESS}",
         "https://example.com/?email=reader%40example.com",
@@ -244,3 +246,13 @@ def test_people_get_tracebacks_without_a_warning(logged: Logged) -> None:
             logger("t").exception("thing.failed")
 
     assert "ValueError: [redacted]" in logged.text()
+
+
+@pytest.mark.parametrize(
+    "address", ['"john doe"@example.com', "o'brien@example.com", "jürgen@münchen.example"]
+)
+def test_unusual_addresses_are_taken_out_whole(logged: Logged, address: str) -> None:
+    logged.configure(LogFormat.JSON)
+    logger("t").info("thing.done", reason=f"550 <{address}> rejected")
+
+    assert logged.lines()[0]["reason"] == "550 <[redacted]> rejected"

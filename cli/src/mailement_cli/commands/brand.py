@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
 import click
@@ -10,9 +11,16 @@ from mailement_cli.output import show_many, show_one
 from mailement_cli.session import Fault, command, database, json_option
 from mailement_common.db.pool import Connection
 from mailement_newsletter.catalog.accounts import Account, create_account, find_account, list_accounts
-from mailement_newsletter.catalog.brands import create_brand, delete_brand, find_brand, list_brands
-from mailement_newsletter.rules.addresses import parse_address
+from mailement_newsletter.catalog.brands import (
+    create_brand,
+    delete_brand,
+    find_brand,
+    list_brands,
+    update_brand,
+)
 from mailement_newsletter.rules.lifecycle import OptInMode
+from mailement_webhooks.errors import NoEndpoint
+from mailement_webhooks.usecases.delete_endpoint import delete_endpoint
 
 _COLUMNS: Final = ("id", "slug", "name", "opt_in_mode", "account", "created_at")
 
@@ -51,7 +59,7 @@ async def create(
             name=name,
             opt_in=OptInMode(opt_in),
             sender_name=from_name,
-            sender_address=parse_address(from_address).typed if from_address else None,
+            sender_address=from_address,
         )
     show_one(made, as_json=as_json)
 
@@ -77,6 +85,36 @@ async def show(slug: str, *, as_json: bool) -> None:
 
 @brand.command()
 @click.argument("slug")
+@click.option("--name")
+@click.option("--opt-in", type=click.Choice([mode.value for mode in OptInMode]))
+@click.option("--from-name", help="The sender's name in mails.")
+@click.option("--from-address", help="The sender's address in mails.")
+@json_option
+@command
+async def update(
+    slug: str,
+    name: str | None,
+    opt_in: str | None,
+    from_name: str | None,
+    from_address: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Change what is given of a brand."""
+    async with database() as connection:
+        changed = await update_brand(
+            connection,
+            await find_brand(connection, slug),
+            name=name,
+            opt_in=OptInMode(opt_in) if opt_in else None,
+            sender_name=from_name,
+            sender_address=from_address,
+        )
+    show_one(changed, as_json=as_json)
+
+
+@brand.command()
+@click.argument("slug")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @command
@@ -86,7 +124,10 @@ async def delete(slug: str, *, yes: bool, as_json: bool) -> None:
         found = await find_brand(connection, slug)
         if not yes:
             click.confirm(f"Delete brand {slug!r}?", abort=True, err=True)
-        await delete_brand(connection, found)
+        async with connection.transaction():
+            await delete_brand(connection, found)
+            with suppress(NoEndpoint):
+                await delete_endpoint(connection, found.id)
     show_one({"id": found.id, "slug": found.slug, "deleted": True}, as_json=as_json)
 
 

@@ -82,7 +82,6 @@ def _all_by_itself(folder: Path) -> None:
     settings = {
         "MAILEMENT_HTTP_PORT": str(port),
         "MAILEMENT_PUBLIC_URL": f"http://127.0.0.1:{port}",
-        "MAILEMENT_OPS_PORT": str(free_port()),
         "MAILEMENT_MAIL_PROVIDER": "smtp",
         "MAILEMENT_MAIL_FROM": "The Demo Letter <letter@example.com>",
         "MAILEMENT_SMTP_HOST": place.name,
@@ -91,7 +90,7 @@ def _all_by_itself(folder: Path) -> None:
         "MAILEMENT_LOG_LEVEL": "warning",
         "MAILEMENT_LOG_FORMAT": "console",
     }
-    with local_stack(folder, settings):
+    with local_stack(folder, lambda: settings):
         _run(_walk_with_own_services(f"http://127.0.0.1:{port}", place))
 
 

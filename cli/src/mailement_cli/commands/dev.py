@@ -49,14 +49,17 @@ def dev(folder: Path) -> None:
     mail, webhooks = folder / "mail", folder / "webhooks"
     for place in (mail, webhooks):
         place.mkdir(parents=True, exist_ok=True)
-    port = usual_or_free_port(8080)
-    settings = {
-        "MAILEMENT_HTTP_PORT": str(port),
-        "MAILEMENT_PUBLIC_URL": f"http://127.0.0.1:{port}",
-        "MAILEMENT_MAIL_PROVIDER": "file",
-        "MAILEMENT_MAIL_FOLDER": str(mail),
-        "MAILEMENT_LOG_FORMAT": LogFormat.CONSOLE,
-    }
+
+    def settings() -> dict[str, str]:
+        port = usual_or_free_port(8080)
+        return {
+            "MAILEMENT_HTTP_PORT": str(port),
+            "MAILEMENT_PUBLIC_URL": f"http://127.0.0.1:{port}",
+            "MAILEMENT_MAIL_PROVIDER": "file",
+            "MAILEMENT_MAIL_FOLDER": str(mail),
+            "MAILEMENT_LOG_FORMAT": LogFormat.CONSOLE,
+        }
+
     try:
         with (
             faults_as_lines(),

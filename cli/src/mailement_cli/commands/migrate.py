@@ -14,8 +14,8 @@ from mailement_cli.session import command, json_option
 from mailement_common.bus import topology
 from mailement_common.db.migrate import Migration, read_migrations
 from mailement_common.db.migrate import migrate as apply
-from mailement_common.db.partitions import keep_partitions
 from mailement_common.db.pool import connect
+from mailement_common.outbox.event_log import make_partitions
 from mailement_common.settings import BrokerSettings, DatabaseSettings, load
 from mailement_common.supervise import pauses
 from mailement_newsletter.schema import MIGRATIONS
@@ -48,7 +48,7 @@ async def migrate_database(settings: DatabaseSettings) -> list[Migration]:
     connection = await connect(settings, name="migrate")
     try:
         applied = await apply(connection, read_migrations(MIGRATIONS))
-        await keep_partitions(connection)
+        await make_partitions(connection)
         return applied
     finally:
         await connection.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -27,9 +27,10 @@ _HANDED_ON: Final = (
 
 
 @contextmanager
-def local_stack(folder: Path, settings: Mapping[str, str]) -> Iterator[LocalServers]:
+def local_stack(folder: Path, settings: Callable[[], Mapping[str, str]]) -> Iterator[LocalServers]:
     """Runs both servers and sets the environment for the services; what the environment has already said stands.
 
+    `settings` is asked once the servers run, which takes long enough for a port to be taken by somebody else.
     Raises LocalServerError.
     """
     environ = os.environ  # noqa: TID251  the services of this process will read it
@@ -38,12 +39,12 @@ def local_stack(folder: Path, settings: Mapping[str, str]) -> Iterator[LocalServ
     try:
         click.echo(f"  {servers.describe()}")
         defaults = {
-            **settings,
+            **settings(),
             "DATABASE_URL": servers.database_url,
             "AMQP_URL": servers.amqp_url,
             "MAILEMENT_SECRET_KEYS": _secret_keys(folder),
             "MAILEMENT_WEBHOOK_ALLOW_CIDRS": _LOOPBACK,
-            "MAILEMENT_OPS_PORT": str(usual_or_free_port(9464)),
+            "MAILEMENT_OPS_PORT": "0",
         }
         for name, value in defaults.items():
             environ.setdefault(name, value)

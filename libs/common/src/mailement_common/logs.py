@@ -23,7 +23,7 @@ Logger = structlog.typing.FilteringBoundLogger
 _LEVELS: Final[Mapping[str, int]] = logging.getLevelNamesMapping()
 _REDACTED: Final = "[redacted]"
 # Bounded, so that a long word costs no more than its length; a URL with a password is caught as well.
-_ADDRESS: Final = re.compile(r"[^\s<>\"'@]{1,256}(?:@|%40)[^\s<>\"'@]{1,256}")
+_ADDRESS: Final = re.compile(r"(?:\"[^\"\n]{1,64}\"|[^\s<>\"@]{1,256})(?:@|%40)[^\s<>\"'@]{1,256}")
 _KEY: Final = re.compile(r"\b(?:mlm|mly|dm|sk|re|whsec)_[A-Za-z0-9_+/=-]{8,}")
 _SECRET_FIELD: Final = re.compile(
     r"(?:.*[_-])?(?:authorization|cookie|api[_-]?key|secret(?:_keys)?|password|token|email(?:_key)?|dsn|database_url|amqp_url)",

@@ -122,6 +122,9 @@ class BrokerSettings(EnvSettings):
     bus_namespace: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,40}$")] = Field(
         default="mailement", description="First part of the names of the exchange and the queues."
     )
+    event_log_days: int = Field(
+        default=14, ge=1, le=3650, description="Days that published events can be looked up and replayed."
+    )
 
     @property
     def amqp_dsn(self) -> str:

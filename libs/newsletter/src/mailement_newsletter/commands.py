@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from mailement_common.ids import BrandId, SubscriberId
+from mailement_newsletter.rules import names
 from mailement_newsletter.rules.addresses import Address
 
 Scalar: TypeAlias = str | int | float | bool | None
@@ -40,6 +41,17 @@ class Subscribe:
     source: str = "api"
     auto_confirm: bool = False
     traceparent: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises InvalidName: no door lets in what the columns and the mails are not made for."""
+        for what, text, most in (
+            ("a first name", self.first_name, names.MAX_FIRST_NAME),
+            ("a last name", self.last_name, names.MAX_LAST_NAME),
+            ("a city", self.city, names.MAX_CITY),
+            ("a source", self.source, names.MAX_SOURCE),
+        ):
+            if text is not None:
+                names.line(what, text, most)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

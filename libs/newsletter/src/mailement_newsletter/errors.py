@@ -35,6 +35,10 @@ class CannotEnroll(Refusal):
         self.reason = reason
 
 
+class InvalidName(Refusal):
+    """Something cannot be called so; the message says what is allowed."""
+
+
 class AlreadyExists(Refusal):
     """Something of this name is there already."""
 

@@ -12,8 +12,7 @@ from typing import Any, Final
 import asyncpg
 from cachetools import TTLCache
 
-from mailement_common.db.pool import CONNECTION_LOST, connect
-from mailement_common.logs import logger
+from mailement_common.db.pool import connect
 from mailement_common.settings import DatabaseSettings
 from mailement_common.supervise import keep_running, wait_for
 from mailement_newsletter.usecases.authenticate import KEYS_CHANGED, KnownKey, find_key, key_hash, note_use
@@ -21,8 +20,8 @@ from mailement_newsletter.usecases.authenticate import KEYS_CHANGED, KnownKey, f
 _REMEMBERED: Final = 50_000
 _SECONDS: Final = 30
 _NOTE_SECONDS: Final = 2
-
-log = logger(__name__)
+# Whoever waits longer for a connection is told to come back.
+_LOOK_UP_SECONDS: Final = 5
 
 
 class KeyCache:
@@ -51,19 +50,23 @@ class KeyCache:
 
     async def note_uses(self, stop: asyncio.Event) -> None:
         """Writes down every two seconds which keys were used, and once more at the end."""
+        await keep_running("key uses", lambda: self._note_until(stop), stop)
+
+    async def _note_until(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             await wait_for(stop, _NOTE_SECONDS)
             used, self._used = self._used, set()
             if used:
                 try:
                     await note_use(self._pool, used)
-                except CONNECTION_LOST as error:
+                except BaseException:
                     self._used |= used
-                    log.info("key.use_not_noted", keys=len(used), reason=type(error).__name__)
+                    raise
 
     async def _look_up(self, digest: bytes) -> KnownKey | None:
         generation = self._generation
-        found = await find_key(self._pool, digest)
+        async with asyncio.timeout(_LOOK_UP_SECONDS):
+            found = await find_key(self._pool, digest)
         if self._listening and generation == self._generation:
             self._known[digest] = found
         return found

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 import uvicorn
 
 from mailement_api.app import create_app
-from mailement_api.housekeeping import keep_house
 from mailement_api.keys import KeyCache
 from mailement_api.settings import ApiSettings
 from mailement_common.db.checks import database_checks
@@ -64,9 +63,6 @@ class Api:
             asyncio.create_task(keys.listen(self._settings, served)),
             asyncio.create_task(keys.note_uses(served)),
         ]
-        background.append(
-            asyncio.create_task(keep_house(self._pool, served, keep_days=self._settings.event_log_days))
-        )
         if self._settings.relay_in_api:
             background.append(asyncio.create_task(self._relay.run(served)))
         closing = asyncio.create_task(_close_when(stop, server))

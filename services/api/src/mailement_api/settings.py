@@ -16,6 +16,3 @@ class ApiSettings(ServiceSettings, PublicSettings, SecretSettings):
     relay_in_api: bool = Field(
         default=True, description="Whether the api hands the outbox to the broker itself."
     )
-    event_log_days: int = Field(
-        default=14, ge=1, le=365, description="Days that published events can be looked up and replayed."
-    )

@@ -8,8 +8,8 @@ from typing import Final
 
 from mailement_common.bus.consumer import Consumer
 from mailement_common.bus.topology import DRIPS
-from mailement_common.clock import Clock, SystemClock
 from mailement_common.db.checks import database_checks
+from mailement_common.db.clock import DatabaseClock
 from mailement_common.db.pool import close_pool, new_pool
 from mailement_common.events.envelope import Envelope
 from mailement_common.health import Check, CheckResult
@@ -21,8 +21,8 @@ from mailement_drip_scheduler.settings import SchedulerSettings
 from mailement_drip_scheduler.tick import Ticker
 from mailement_newsletter.schema import MIGRATIONS
 
-# Relay, consumer, tick, and two for the checks.
-_CONNECTIONS: Final = 6
+# Relay, event log, consumer, tick, clock, and two for the checks.
+_CONNECTIONS: Final = 8
 
 log = logger(__name__)
 
@@ -32,13 +32,12 @@ class DripScheduler:
 
     name = "drip-scheduler"
 
-    def __init__(self, settings: SchedulerSettings, clock: Clock | None = None) -> None:
+    def __init__(self, settings: SchedulerSettings) -> None:
         """Opens nothing yet."""
         self._pool = new_pool(settings, name=self.name, size=_CONNECTIONS)
+        self._clock = DatabaseClock()
         self._relay = Relay(self._pool, settings, name=self.name)
-        self._ticker = Ticker(
-            self._pool, clock or SystemClock(), batch=settings.drip_batch, queued=self._relay.wake
-        )
+        self._ticker = Ticker(self._pool, self._clock, batch=settings.drip_batch, queued=self._relay.wake)
         self._consumer = Consumer(settings, DRIPS, self._consume, name=self.name)
 
     def checks(self) -> Mapping[str, Check]:
@@ -51,6 +50,9 @@ class DripScheduler:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._consumer.run(stop))
+                group.create_task(
+                    keep_running("clock", lambda: self._clock.keep_in_sync(self._pool, stop), stop)
+                )
                 group.create_task(keep_running("drip tick", lambda: self._ticker.run(stop), stop))
         finally:
             ticked.set()

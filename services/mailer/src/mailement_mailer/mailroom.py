@@ -17,7 +17,7 @@ from uuid import uuid4
 import asyncpg
 
 from mailement_common.clock import Clock
-from mailement_common.db.pool import CONNECTION_LOST
+from mailement_common.db.pool import DATABASE_UNABLE
 from mailement_common.ids import trace_id
 from mailement_common.logs import logger
 from mailement_common.supervise import keep_running, pauses, wait_for
@@ -246,7 +246,7 @@ class Mailroom:
         try:
             async with asyncio.timeout(_RELEASE_SECONDS):
                 await messages.release(self._pool, waiting)
-        except (*CONNECTION_LOST, asyncpg.PostgresError) as error:
+        except (*DATABASE_UNABLE, asyncpg.PostgresError) as error:
             log.warning("message.not_released", messages=len(waiting), reason=type(error).__name__)
         else:
             log.info("message.released", messages=len(waiting))
@@ -272,9 +272,9 @@ async def _patiently(work: Callable[[], Awaitable[ResultT]]) -> ResultT:
     while True:
         try:
             return await work()
-        except CONNECTION_LOST as error:
+        except DATABASE_UNABLE as error:
             pause = next(waits)
-            log.warning("database.unreachable", reason=type(error).__name__, retry_in_seconds=pause)
+            log.warning("database.unable", reason=type(error).__name__, retry_in_seconds=pause)
             await asyncio.sleep(pause)
 
 

@@ -8,23 +8,23 @@ from typing import Final
 
 from mailement_common.bus.consumer import Consumer
 from mailement_common.bus.topology import MAILER
-from mailement_common.clock import Clock, SystemClock
 from mailement_common.db.checks import database_checks
+from mailement_common.db.clock import DatabaseClock
 from mailement_common.db.pool import close_pool, new_pool
 from mailement_common.health import Check, CheckResult
 from mailement_common.sealing import BadKeyRing, KeyRing
 from mailement_common.settings import ConfigurationFaults
+from mailement_common.supervise import keep_running
 from mailement_mailer.compose import Composer
 from mailement_mailer.handlers import handler_for
 from mailement_mailer.mailbox import parse_mailbox
 from mailement_mailer.mailroom import Mailroom
 from mailement_mailer.providers.choose import provider_for
-from mailement_mailer.providers.port import Provider
 from mailement_mailer.settings import MailerSettings
 from mailement_newsletter.schema import MIGRATIONS
 
-# Claims, sweeps, starts and records: no more statements than these run at the same time.
-_CONNECTIONS: Final = 5
+# Claims, sweeps, starts, records and the clock: no more statements than these run at the same time.
+_CONNECTIONS: Final = 6
 
 
 class Mailer:
@@ -32,18 +32,7 @@ class Mailer:
 
     name: Final = "mailer"
 
-    def __init__(
-        self, settings: MailerSettings, provider: Provider, composer: Composer, clock: Clock
-    ) -> None:
-        self._provider = provider
-        self._pool = new_pool(settings, name=self.name, size=_CONNECTIONS)
-        self._mailroom = Mailroom(
-            self._pool, provider, composer, clock, concurrency=settings.mailer_concurrency
-        )
-        self._consumer = Consumer(settings, MAILER, handler_for(self._mailroom), name=self.name)
-
-    @classmethod
-    def from_settings(cls, settings: MailerSettings, clock: Clock | None = None) -> Mailer:
+    def __init__(self, settings: MailerSettings) -> None:
         """Opens nothing yet. Raises ConfigurationFaults."""
         try:
             keys = KeyRing(settings.secret_keys.get_secret_value())
@@ -52,7 +41,13 @@ class Mailer:
         composer = Composer(
             sender=parse_mailbox(settings.mail_from), public_url=settings.public_url, keys=keys
         )
-        return cls(settings, provider_for(settings), composer, clock or SystemClock())
+        self._provider = provider_for(settings)
+        self._pool = new_pool(settings, name=self.name, size=_CONNECTIONS)
+        self._clock = DatabaseClock()
+        self._mailroom = Mailroom(
+            self._pool, self._provider, composer, self._clock, concurrency=settings.mailer_concurrency
+        )
+        self._consumer = Consumer(settings, MAILER, handler_for(self._mailroom), name=self.name)
 
     def checks(self) -> Mapping[str, Check]:
         """`provider` reports the last refusal that concerned every mail; the mailer stays ready and keeps trying."""
@@ -67,6 +62,9 @@ class Mailer:
         await self._pool
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(
+                    keep_running("clock", lambda: self._clock.keep_in_sync(self._pool, stop), stop)
+                )
                 group.create_task(self._mailroom.run(stop))
                 group.create_task(self._consumer.run(stop))
         finally:

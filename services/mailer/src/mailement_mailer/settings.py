@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import Field, SecretStr, StringConstraints, ValidationInfo, field_validator
 
-from mailement_common.settings import Port, PublicSettings, SecretSettings, ServiceSettings
+from mailement_common.settings import Port, SecretSettings, ServiceSettings
 from mailement_mailer.mailbox import parse_mailbox
 
 
@@ -26,14 +27,21 @@ class SmtpTls(StrEnum):
 
 
 _USUAL_PORT: Final = {SmtpTls.NONE: 25, SmtpTls.OPPORTUNISTIC: 25, SmtpTls.STARTTLS: 587, SmtpTls.TLS: 465}
+_PUBLIC_URL: Final = re.compile(r"https?://[^/\s]+(/\S*[^/\s])?")
+_DEVELOPMENT_URL: Final = "http://127.0.0.1:8080"
 _DEVELOPMENT_SENDER: Final = "Mailement <newsletter@mailement.localhost>"
 
 
-class MailerSettings(ServiceSettings, PublicSettings, SecretSettings):
+class MailerSettings(ServiceSettings, SecretSettings):
     """A setting that the chosen provider needs and does not have is a fault of that setting's name."""
 
     mail_provider: MailProvider = Field(
         default=MailProvider.FILE, description="Who carries the mail: `smtp`, `resend` or `file`."
+    )
+    public_url: str = Field(
+        default="",
+        validate_default=True,
+        description="Where subscribers reach the api, for links in mails; only `file` has a default.",
     )
     mail_folder: Path = Field(default=Path("mail"), description="Where `file` puts `.eml` files.")
     mail_from: str = Field(
@@ -66,6 +74,15 @@ class MailerSettings(ServiceSettings, PublicSettings, SecretSettings):
     @property
     def effective_smtp_port(self) -> int:
         return _USUAL_PORT[self.smtp_tls] if self.smtp_port is None else self.smtp_port
+
+    @field_validator("public_url")
+    @classmethod
+    def _links_lead_somewhere(cls, value: str, info: ValidationInfo) -> str:
+        if not value:
+            _refuse_without(info, MailProvider.SMTP, MailProvider.RESEND)
+        elif not _PUBLIC_URL.fullmatch(value):
+            raise ValueError("is http:// or https://, a host, and no slash at the end")
+        return value or _DEVELOPMENT_URL
 
     @field_validator("mail_from")
     @classmethod

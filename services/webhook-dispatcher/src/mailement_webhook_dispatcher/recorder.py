@@ -8,7 +8,7 @@ from typing import Final
 
 import asyncpg
 
-from mailement_common.db.pool import CONNECTION_LOST
+from mailement_common.db.pool import DATABASE_UNABLE
 from mailement_common.logs import logger
 from mailement_common.supervise import pauses, wait_for
 from mailement_webhooks.usecases.record_attempts import AttemptResult, record_attempts
@@ -75,7 +75,7 @@ class Recorder:
         while True:
             try:
                 return set(await record_attempts(self._pool, results))
-            except CONNECTION_LOST as error:
+            except DATABASE_UNABLE as error:
                 pause = next(waits)
-                log.warning("database.unreachable", reason=type(error).__name__, retry_in_seconds=pause)
+                log.warning("database.unable", reason=type(error).__name__, retry_in_seconds=pause)
                 await asyncio.sleep(pause)

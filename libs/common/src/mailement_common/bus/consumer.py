@@ -13,10 +13,11 @@ from typing import Final
 
 from aio_pika.abc import AbstractIncomingMessage, AbstractRobustChannel, AbstractRobustConnection
 from aio_pika.exceptions import AMQPError
+from aiormq import Channel
 
 from mailement_common.bus.connection import connect_patiently
 from mailement_common.bus.topology import QueueSpec, queue_name
-from mailement_common.db.pool import CONNECTION_LOST
+from mailement_common.db.pool import DATABASE_UNABLE
 from mailement_common.events.envelope import Envelope, NotAnEnvelope
 from mailement_common.logs import logger
 from mailement_common.settings import BrokerSettings
@@ -29,7 +30,8 @@ _BATCH: Final = 100
 # How often one event may fail alone before it is set aside as poison.
 _TRIES: Final = 3
 # A broker can forget a consumer without telling it; nothing but asking shows it.
-_WATCH_SECONDS: Final = 15
+_WATCH_SECONDS: Final = 5
+_ASK_SECONDS: Final = 10
 
 log = logger(__name__)
 
@@ -69,7 +71,7 @@ class Consumer:
                 while not work.done():
                     await asyncio.wait({work}, timeout=_WATCH_SECONDS)
                     if not work.done() and self._connection.connected.is_set():
-                        await self._refuse_forgotten(channel)
+                        await self._refuse_forgotten(channel, tag)
                 await work
                 await queue.cancel(tag, timeout=5)
             finally:
@@ -79,12 +81,14 @@ class Consumer:
             connection, self._connection = self._connection, None
             await connection.close()
 
-    async def _refuse_forgotten(self, channel: AbstractRobustChannel) -> None:
+    async def _refuse_forgotten(self, channel: AbstractRobustChannel, tag: str) -> None:
         name = queue_name(self._settings.bus_namespace, self._spec)
-        # The channel itself would answer from memory, so its underlay asks.
-        underlay = await channel.get_underlay_channel()
-        declared = await underlay.queue_declare(name, passive=True, timeout=10)
-        if not declared.consumer_count:
+        async with asyncio.timeout(_ASK_SECONDS):
+            # The channel itself would answer from memory, so its underlay asks.
+            underlay = await channel.get_underlay_channel()
+            declared = await underlay.queue_declare(name, passive=True)
+        forgotten_here = isinstance(underlay, Channel) and tag not in underlay.consumers
+        if forgotten_here or not declared.consumer_count:
             raise ConnectionError("the broker has forgotten this consumer")
 
     async def _work(self, arrived: asyncio.Queue[AbstractIncomingMessage], stop: asyncio.Event) -> None:
@@ -125,12 +129,14 @@ class Consumer:
         self, message: AbstractIncomingMessage, event: Envelope, stop: asyncio.Event
     ) -> bool:
         """Whether the broker has been told what became of it."""
-        reason = ""
+        reason, waits = "", pauses()
         for _ in range(_TRIES):
             try:
                 done = await self._until_done([event], stop)
             except Exception as error:  # noqa: BLE001  recorded when it is set aside
                 reason = f"{type(error).__name__}: {error}"
+                if await wait_for(stop, next(waits)):
+                    return False
                 continue
             if done:
                 await _acknowledge([message])
@@ -144,9 +150,9 @@ class Consumer:
         while events:
             try:
                 await self._handler(events)
-            except CONNECTION_LOST as error:
+            except DATABASE_UNABLE as error:
                 pause = next(waits)
-                log.warning("database.unreachable", reason=type(error).__name__, retry_in_seconds=pause)
+                log.warning("database.unable", reason=type(error).__name__, retry_in_seconds=pause)
                 if await wait_for(stop, pause):
                     return False
             else:

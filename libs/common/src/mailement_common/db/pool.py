@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias
 
 import asyncpg
 import orjson
+from asyncpg.connect_utils import SessionAttribute
 from asyncpg.pool import PoolConnectionProxy
 from typing_extensions import override
 
@@ -15,20 +16,30 @@ from mailement_common.settings import DatabaseSettings
 # A connection of one's own, or one that is borrowed from a pool: to a query it is the same.
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 
-# Errors after which the same work is worth trying again: the server went away, is restarting or is full.
-CONNECTION_LOST: Final = (
+# What is never the fault of the work at hand: the server is away, restarting, full, a standby, not migrated yet,
+# or somebody else was in the way. The same work is worth trying again. A statement that runs into its timeout is not
+# among them: tried for ever, one such event would hold up all behind it.
+DATABASE_UNABLE: Final = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     # A statement that meets the server's farewell on an idle connection ends so.
     asyncpg.InternalClientError,
-    # A connection that was cut while the pool handed it out.
-    asyncpg.InternalClientError,
-    asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
+    asyncpg.CannotConnectNowError,
     asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.SerializationError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.UndefinedTableError,
 )
 
 # No query of ours may run longer, and none may hold a transaction open without working:
@@ -64,6 +75,8 @@ def new_pool(settings: DatabaseSettings, *, name: str, size: int | None = None) 
         timeout=5,
         command_timeout=_STATEMENT_TIMEOUT_MS / 1000 + 5,
         max_inactive_connection_lifetime=300,
+        # Of several hosts in the URL, never a standby.
+        target_session_attrs=SessionAttribute.read_write,
         server_settings={
             "application_name": f"mailement-{name}",
             "statement_timeout": str(_STATEMENT_TIMEOUT_MS),

@@ -17,6 +17,7 @@ from mailement_common.events.envelope import Envelope
 from mailement_common.ids import BrandId, EventId
 from mailement_common.logs import logger
 from mailement_common.metrics import OUTBOX_BURIED, OUTBOX_PUBLISHED
+from mailement_common.outbox.event_log import keep_event_log
 from mailement_common.settings import BrokerSettings
 from mailement_common.supervise import keep_running, wait_for
 
@@ -33,6 +34,7 @@ class Relay:
 
     def __init__(self, pool: asyncpg.Pool, settings: BrokerSettings, *, name: str) -> None:
         self._pool = pool
+        self._keep_days = settings.event_log_days
         self._publisher = Publisher(settings, name=name)
         self._woken = asyncio.Event()
 
@@ -44,7 +46,12 @@ class Relay:
         self._woken.set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Relays until `stop`, then once more what is left."""
+        """Relays, and keeps the event log, until `stop`; then relays once more what is left."""
+        keeping = asyncio.create_task(
+            keep_running(
+                "event log", lambda: keep_event_log(self._pool, stop, keep_days=self._keep_days), stop
+            )
+        )
         try:
             await keep_running("outbox relay", lambda: self._run_once(stop), stop)
             if self.connected:
@@ -52,6 +59,8 @@ class Relay:
         except (NotPublished, asyncpg.PostgresError, OSError) as error:
             log.info("outbox.left_over", reason=type(error).__name__)
         finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
             await self._publisher.close()
 
     async def _run_once(self, stop: asyncio.Event) -> None:

@@ -12,6 +12,7 @@ from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import AccountId
 from mailement_newsletter.errors import AlreadyExists, NotFound
+from mailement_newsletter.rules import names
 
 SQL: Final = queries_beside(__file__)
 
@@ -26,9 +27,9 @@ class Account:
 
 
 async def create_account(connection: Connection, *, slug: str, name: str) -> Account:
-    """Raises AlreadyExists."""
+    """Raises AlreadyExists, InvalidName."""
     try:
-        row = await connection.fetchrow(SQL["create"], slug, name)
+        row = await connection.fetchrow(SQL["create"], names.slug(slug), names.name(name))
     except asyncpg.UniqueViolationError as error:
         raise AlreadyExists(f"there is an account {slug!r} already") from error
     assert row is not None

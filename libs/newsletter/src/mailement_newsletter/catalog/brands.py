@@ -12,6 +12,7 @@ from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import AccountId, BrandId
 from mailement_newsletter.errors import AlreadyExists, NotFound
+from mailement_newsletter.rules import names
 from mailement_newsletter.rules.lifecycle import OptInMode
 from mailement_newsletter.usecases.authenticate import KEYS_CHANGED
 
@@ -41,12 +42,41 @@ async def create_brand(
     sender_name: str | None = None,
     sender_address: str | None = None,
 ) -> Brand:
-    """Raises AlreadyExists."""
+    """Raises AlreadyExists, InvalidName."""
+    values = (
+        account_id,
+        names.slug(slug),
+        names.name(name),
+        opt_in,
+        names.name(sender_name) if sender_name else None,
+        names.sender_address(sender_address) if sender_address else None,
+    )
     try:
-        await connection.execute(SQL["create"], account_id, slug, name, opt_in, sender_name, sender_address)
+        await connection.execute(SQL["create"], *values)
     except asyncpg.UniqueViolationError as error:
         raise AlreadyExists(f"there is a brand {slug!r} already") from error
     return await find_brand(connection, slug)
+
+
+async def update_brand(
+    connection: Connection,
+    brand: Brand,
+    *,
+    name: str | None = None,
+    opt_in: OptInMode | None = None,
+    sender_name: str | None = None,
+    sender_address: str | None = None,
+) -> Brand:
+    """Changes what is given. Mails that are waiting take the new sender. Raises InvalidName."""
+    await connection.execute(
+        SQL["update"],
+        brand.id,
+        names.name(name) if name is not None else None,
+        opt_in,
+        names.name(sender_name) if sender_name is not None else None,
+        names.sender_address(sender_address) if sender_address is not None else None,
+    )
+    return await find_brand(connection, brand.slug)
 
 
 async def list_brands(connection: Connection) -> list[Brand]:

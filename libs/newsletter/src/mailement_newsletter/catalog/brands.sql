@@ -21,6 +21,15 @@ INNER JOIN accounts AS a ON b.account_id = a.id
 WHERE b.deleted_at IS NULL AND ($1::text IS NULL OR b.slug = $1)
 ORDER BY b.slug;
 
+-- name: update
+-- Change what is given of a brand.
+UPDATE brands AS b SET
+    name = coalesce($2, b.name),
+    opt_in_mode = coalesce($3, b.opt_in_mode),
+    sender_name = coalesce($4, b.sender_name),
+    sender_address = coalesce($5, b.sender_address)
+WHERE b.id = $1;
+
 -- name: delete
 -- Mark a brand as deleted; its keys answer brand_not_found from now on, its drips stop and its waiting mail is cancelled.
 WITH gone AS (

@@ -68,6 +68,13 @@ class Drip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DripStateSet:
+    id: int
+    name: str
+    state: DripState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     id: int
     position: int
@@ -114,11 +121,14 @@ async def list_steps(connection: Connection, drip: Drip) -> list[Step]:
     return [Step(**dict(row)) for row in await connection.fetch(SQL["steps"], drip.id)]
 
 
-async def set_drip_state(connection: Connection, brand: BrandId, drip_id: int, state: DripState) -> Drip:
-    """Pauses or resumes. Raises NotFound."""
-    await find_drip(connection, brand, drip_id)
-    await connection.execute(SQL["set_state"], drip_id, state)
-    return await find_drip(connection, brand, drip_id)
+async def set_drip_state(
+    connection: Connection, brand: BrandId, drip_id: int, state: DripState
+) -> DripStateSet:
+    """Pauses or resumes, at once, however many are enrolled. Raises NotFound; an archived drip stays archived."""
+    row = await connection.fetchrow(SQL["set_state"], drip_id, brand, state)
+    if row is None:
+        raise NotFound(f"the brand has no drip {drip_id} that could be {state}")
+    return DripStateSet(id=row["id"], name=row["name"], state=DripState(row["state"]))
 
 
 def _drip(row: asyncpg.Record) -> Drip:

@@ -41,5 +41,6 @@ ORDER BY s.position;
 
 -- name: set_state
 -- Pause or resume; enrolments keep their places and their clocks.
-UPDATE drips SET state = $2
-WHERE id = $1 AND state <> 'archived';
+UPDATE drips SET state = $3
+WHERE id = $1 AND brand_id = $2 AND state <> 'archived'
+RETURNING id, name, state;

@@ -12,6 +12,7 @@ from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId
 from mailement_newsletter.errors import AlreadyExists, NotFound
+from mailement_newsletter.rules import names
 
 SQL: Final = queries_beside(__file__)
 
@@ -25,9 +26,9 @@ class CustomField:
 
 
 async def create_field(connection: Connection, brand: BrandId, *, key: str, name: str) -> CustomField:
-    """Raises AlreadyExists."""
+    """Raises AlreadyExists, InvalidName."""
     try:
-        row = await connection.fetchrow(SQL["create"], brand, key, name)
+        row = await connection.fetchrow(SQL["create"], brand, names.name(key), names.name(name))
     except asyncpg.UniqueViolationError as error:
         raise AlreadyExists(f"the brand has a field {key!r} already") from error
     assert row is not None

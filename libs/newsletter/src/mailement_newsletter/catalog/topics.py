@@ -12,6 +12,7 @@ from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId
 from mailement_newsletter.errors import AlreadyExists, NotFound
+from mailement_newsletter.rules import names
 
 SQL: Final = queries_beside(__file__)
 
@@ -38,9 +39,11 @@ class UnknownTopic:
 async def create_topic(
     connection: Connection, brand: BrandId, *, slug: str, name: str, is_public: bool
 ) -> Topic:
-    """Raises AlreadyExists."""
+    """Raises AlreadyExists, InvalidName."""
     try:
-        row = await connection.fetchrow(SQL["create"], brand, slug, name, is_public)
+        row = await connection.fetchrow(
+            SQL["create"], brand, names.topic_slug(slug), names.name(name), is_public
+        )
     except asyncpg.UniqueViolationError as error:
         raise AlreadyExists(f"the brand has a topic {slug!r} already") from error
     assert row is not None

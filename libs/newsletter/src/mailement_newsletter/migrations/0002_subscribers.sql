@@ -44,6 +44,9 @@ CREATE TABLE subscribers (
     CONSTRAINT subscribers_email_key UNIQUE (brand_id, email_key)
 ) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02);
 
+-- A brand's subscribers in order, however large its neighbours are.
+CREATE INDEX subscribers_page ON subscribers (brand_id, id);
+
 -- Slugs that callers asked for and the brand does not have: one row per slug and day,
 -- so that a form with a typo does not make one hot row.
 CREATE TABLE unknown_topics (

@@ -45,10 +45,9 @@ CREATE TABLE drip_enrollments (
     UNIQUE (drip_id, subscriber_id, run_no)
 ) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.01);
 
-CREATE UNIQUE INDEX drip_enrollments_one_active ON drip_enrollments (drip_id, subscriber_id) WHERE state = 'active';
+-- Leads with the subscriber, so that it also finds whatever ends when somebody leaves.
+CREATE UNIQUE INDEX drip_enrollments_one_active ON drip_enrollments (subscriber_id, drip_id) WHERE state = 'active';
 
 -- Leads with the drip: pausing costs nothing, drips are served in turn, and no claim rescans what is paused.
 CREATE INDEX drip_enrollments_due ON drip_enrollments (drip_id, next_run_at)
 WHERE state = 'active' AND next_run_at IS NOT NULL;
-
-CREATE INDEX drip_enrollments_by_subscriber ON drip_enrollments (subscriber_id) WHERE state = 'active';

@@ -45,8 +45,10 @@ enrolled AS (
         d.state IN ('live', 'paused')
         AND d.delay IS NOT NULL
         AND w.status IN ('pending', 'confirmed')
-        -- Without this look a repeated call would burn an id.
-        AND NOT EXISTS (SELECT FROM drip_enrollments AS e WHERE e.drip_id = d.id AND e.subscriber_id = w.id)
+        -- Without this look a repeated call would burn an id. With a LIMIT it stays one, whatever the planner believes.
+        AND (
+            SELECT k.id FROM drip_enrollments AS k WHERE k.drip_id = d.id AND k.subscriber_id = w.id LIMIT 1
+        ) IS NULL
     ON CONFLICT DO NOTHING
     RETURNING id, drip_id, subscriber_id
 ),
@@ -69,9 +71,9 @@ SELECT
     w.id AS subscriber_id,
     w.status AS subscriber_status,
     e.id IS NOT NULL AS enrolled,
-    EXISTS (
-        SELECT FROM drip_enrollments AS known WHERE known.drip_id = d.id AND known.subscriber_id = w.id
-    ) AS known
+    (
+        SELECT k.id FROM drip_enrollments AS k WHERE k.drip_id = d.id AND k.subscriber_id = w.id LIMIT 1
+    ) IS NOT NULL AS known
 FROM (SELECT 1) AS one
 LEFT JOIN drip AS d ON true
 LEFT JOIN who AS w ON true

@@ -30,7 +30,9 @@ INNER JOIN LATERAL (
     ORDER BY t.position
     LIMIT 1
 ) AS first_step ON true
-WHERE NOT EXISTS (SELECT FROM drip_enrollments AS known WHERE known.drip_id = d.id AND known.subscriber_id = s.id)
+WHERE (
+    SELECT k.id FROM drip_enrollments AS k WHERE k.drip_id = d.id AND k.subscriber_id = s.id LIMIT 1
+) IS NULL
 ORDER BY d.id, s.id
 ON CONFLICT DO NOTHING;
 
@@ -45,10 +47,9 @@ UPDATE drip_enrollments AS e SET
         ORDER BY t.position
         LIMIT 1
     )
-FROM subscribers AS s
 WHERE
     e.subscriber_id = ANY($1::bigint [])
     AND e.state = 'active'
     AND e.next_run_at IS NULL
-    AND s.id = e.subscriber_id
-    AND s.status = 'confirmed';
+    -- Not a join: a plan that was made on empty tables would begin with all subscribers.
+    AND (SELECT s.status FROM subscribers AS s WHERE s.id = e.subscriber_id) = 'confirmed';

@@ -14,7 +14,7 @@ WITH arrived AS (
     FROM unnest(
         $1::uuid [], $2::text [], $3::bigint [], $4::text [], $5::bytea [], $6::timestamptz [], $7::text []
     ) WITH ORDINALITY AS r (event_id, profile, brand_id, type, body, occurred_at, traceparent, place)
-    INNER JOIN brands AS b ON r.brand_id = b.id
+    INNER JOIN brands AS b ON r.brand_id = b.id AND b.deleted_at IS NULL
 ),
 
 -- Locked, so that whoever deletes an endpoint waits for this batch and then sees its deliveries.

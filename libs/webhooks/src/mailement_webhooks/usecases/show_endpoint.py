@@ -17,6 +17,9 @@ from mailement_webhooks.usecases.list_endpoints import list_endpoints
 
 SQL: Final = queries_beside(__file__)
 
+# Enough to see how an endpoint fares, and no more than that to count.
+_NEWEST: Final = 10_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
@@ -31,7 +34,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointReport:
-    """`waiting` counts deliveries that are pending or on their way."""
+    """Counts are those of the brand's newest 10,000 deliveries. `waiting`: pending or on their way."""
 
     endpoint: Endpoint
     waiting: int
@@ -46,19 +49,19 @@ async def show_endpoint(executor: Executor, brand_id: BrandId) -> EndpointReport
     if not endpoints:
         raise NoEndpoint(brand_id)
     endpoint = endpoints[0]
-    rows = await executor.fetch(SQL["counts"], endpoint.id)
+    rows = await executor.fetch(SQL["counts"], endpoint.id, brand_id, _NEWEST)
     counts = {DeliveryState(row["state"]): int(row["deliveries"]) for row in rows}
     return EndpointReport(
         endpoint=endpoint,
         waiting=counts.get(DeliveryState.PENDING, 0) + counts.get(DeliveryState.LEASED, 0),
         delivered=counts.get(DeliveryState.DELIVERED, 0),
         failed=counts.get(DeliveryState.FAILED, 0),
-        last_failure=await _last_failure(executor, endpoint),
+        last_failure=await _last_failure(executor, brand_id, endpoint),
     )
 
 
-async def _last_failure(executor: Executor, endpoint: Endpoint) -> Failure | None:
-    row = await executor.fetchrow(SQL["last_failure"], endpoint.id)
+async def _last_failure(executor: Executor, brand_id: BrandId, endpoint: Endpoint) -> Failure | None:
+    row = await executor.fetchrow(SQL["last_failure"], endpoint.id, brand_id)
     if row is None:
         return None
     return Failure(

@@ -1,12 +1,18 @@
 -- name: counts
--- How many deliveries of an endpoint are in each state.
+-- How many of a brand's newest deliveries are in each state, for one endpoint.
 SELECT
     d.state,
     count(*) AS deliveries
-FROM webhook_endpoints AS e
-INNER JOIN brands AS b ON e.brand_id = b.id OR (e.brand_id IS NULL AND e.account_id = b.account_id)
-INNER JOIN webhook_deliveries AS d ON b.id = d.brand_id AND e.id = d.endpoint_id
-WHERE e.id = $1
+FROM (
+    SELECT
+        k.endpoint_id,
+        k.state
+    FROM webhook_deliveries AS k
+    WHERE k.brand_id = $2
+    ORDER BY k.id DESC
+    LIMIT $3
+) AS d
+WHERE d.endpoint_id = $1
 GROUP BY d.state;
 
 -- name: last_failure
@@ -17,10 +23,8 @@ SELECT
     d.finished_at,
     a.status_code,
     a.detail
-FROM webhook_endpoints AS e
-INNER JOIN brands AS b ON e.brand_id = b.id OR (e.brand_id IS NULL AND e.account_id = b.account_id)
-INNER JOIN webhook_deliveries AS d ON b.id = d.brand_id AND e.id = d.endpoint_id AND d.state = 'failed'
+FROM webhook_deliveries AS d
 LEFT JOIN webhook_attempts AS a ON d.id = a.delivery_id AND d.attempts = a.number
-WHERE e.id = $1
-ORDER BY d.finished_at DESC, d.id DESC
+WHERE d.brand_id = $2 AND d.endpoint_id = $1 AND d.state = 'failed'
+ORDER BY d.id DESC
 LIMIT 1;

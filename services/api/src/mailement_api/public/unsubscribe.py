@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from mailement_api.context import name_endpoint, note, traceparent_of
 from mailement_api.page import page
-from mailement_common.db.pool import CONNECTION_LOST
+from mailement_common.db.pool import DATABASE_UNABLE
 from mailement_common.ids import BrandId
 from mailement_common.sealing import KeyRing
 from mailement_newsletter.commands import ById
@@ -37,7 +37,7 @@ def routes(pool: asyncpg.Pool, keys: KeyRing, wake: Callable[[], None]) -> list[
             _, name = await brand_of(pool, subscriber)
         except (NotOurLink, SubscriberNotFound):
             return _unknown_link()
-        except CONNECTION_LOST:
+        except DATABASE_UNABLE:
             return _try_again()
         return _answer(
             "Unsubscribe",
@@ -57,7 +57,7 @@ def routes(pool: asyncpg.Pool, keys: KeyRing, wake: Callable[[], None]) -> list[
             )
         except (NotOurLink, SubscriberNotFound):
             return _unknown_link()
-        except CONNECTION_LOST:
+        except DATABASE_UNABLE:
             return _try_again()
         note(request.scope, brand_id=brand, subscriber_id=subscriber, changed=outcome.changed)
         if outcome.changed:

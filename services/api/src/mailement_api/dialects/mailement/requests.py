@@ -26,19 +26,18 @@ from mailement_api.dialects.mailement.errors import WireError
 from mailement_common.ids import BrandId, SubscriberId
 from mailement_newsletter.commands import ByEmail, ById, ChangeTags, Enroll, Scalar, Subscribe, Who
 from mailement_newsletter.errors import EmailTooLong, InvalidEmail
+from mailement_newsletter.rules import names
 from mailement_newsletter.rules.addresses import MAX_CHARACTERS, Address, parse_address
 
 _BIGINT: Final = 2**63
 _MAX_LIST: Final = 100
-_MAX_SLUG: Final = 190
 _MAX_FIELDS: Final = 100
 _MAX_VALUE: Final = 1_000
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _DRIP_ID: Final = re.compile(r"[0-9]{1,19}")
 
 
 def _plain(text: str) -> str:
-    if _CONTROL.search(text):
+    if names.CONTROL.search(text):
         raise PydanticCustomError("control_character", "holds a control character")
     return text
 
@@ -97,7 +96,9 @@ EmailIfAny = Annotated[
 ]
 RowId = Annotated[int, Field(ge=1, lt=_BIGINT)]
 Slug = Annotated[
-    str, StringConstraints(strip_whitespace=True, max_length=_MAX_SLUG), AfterValidator(_without_nul)
+    str,
+    StringConstraints(strip_whitespace=True, max_length=names.MAX_TOPIC_SLUG),
+    AfterValidator(_without_nul),
 ]
 Slugs = Annotated[list[Slug], Field(max_length=_MAX_LIST)]
 FieldValues = Annotated[
@@ -115,9 +116,9 @@ class Body(BaseModel):
 
 class Person(Body):
     email: Email
-    first_name: _text(80) = None  # type: ignore[valid-type]
-    last_name: _text(80) = None  # type: ignore[valid-type]
-    city: _text(120) = None  # type: ignore[valid-type]
+    first_name: _text(names.MAX_FIRST_NAME) = None  # type: ignore[valid-type]
+    last_name: _text(names.MAX_LAST_NAME) = None  # type: ignore[valid-type]
+    city: _text(names.MAX_CITY) = None  # type: ignore[valid-type]
 
 
 class SubscribeBody(Person):
@@ -130,7 +131,7 @@ class SubscribeBody(Person):
 class SubscribersBody(Person):
     """Section 5."""
 
-    source: _text(120) = None  # type: ignore[valid-type]
+    source: _text(names.MAX_SOURCE) = None  # type: ignore[valid-type]
     tags: Slugs | None = None
     auto_confirm: bool | None = None
     custom_fields: FieldValues | None = None

@@ -21,7 +21,7 @@ from mailement_api.dialects.mailement.errors import WireError, translate
 from mailement_api.dialects.mailement.responses import Family
 from mailement_api.json_body import BodyFault, read_object
 from mailement_api.keys import KeyCache
-from mailement_common.db.pool import CONNECTION_LOST
+from mailement_common.db.pool import DATABASE_UNABLE
 from mailement_common.ids import BrandId
 from mailement_common.logs import logger
 from mailement_newsletter.errors import Refusal
@@ -128,7 +128,7 @@ class Post:
             return self._failure(request, error)
         except (Refusal, BodyFault) as error:
             return self._failure(request, translate(error))
-        except CONNECTION_LOST as error:
+        except DATABASE_UNABLE as error:
             note(request.scope, reason=type(error).__name__)
             return self._failure(request, WireError("service_unavailable"))
         except Exception:

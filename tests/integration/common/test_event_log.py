@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import asyncpg
 
-from mailement_common.db.partitions import keep_partitions
+from mailement_common.outbox.event_log import drop_partitions, make_partitions
 from tests.support.database import Database
 
 
@@ -26,7 +26,8 @@ def _name(day: date) -> str:
 
 async def _keep(database: Database, *, keep_days: int = 14) -> None:
     async with database.pool.acquire() as connection:
-        await keep_partitions(connection, keep_days=keep_days)
+        await make_partitions(connection)
+        await drop_partitions(connection, keep_days=keep_days)
 
 
 async def _make(database: Database, day: date) -> None:
@@ -78,15 +79,28 @@ async def test_what_is_older_than_it_is_kept_is_dropped(database: Database) -> N
     assert "event_log_default" in kept
 
 
-async def test_a_day_that_was_missed_does_not_forbid_the_others(database: Database) -> None:
+async def test_events_of_a_day_that_was_missed_move_into_its_partition(database: Database) -> None:
     await _log(database)  # into the default partition, there being no other
 
     await _keep(database)
 
     today = await _today(database)
-    kept = await _partitions(database)
-    assert _name(today + timedelta(days=6)) in kept
+    assert {_name(today), _name(today + timedelta(days=6)), "event_log_default"} <= await _partitions(
+        database
+    )
+    assert await database.pool.fetchval(f"SELECT count(*) FROM {_name(today)}") == 1
     assert await database.pool.fetchval("SELECT count(*) FROM event_log") == 1
+
+
+async def test_events_that_found_no_partition_are_dropped_by_age_as_well(database: Database) -> None:
+    await database.pool.execute(
+        "INSERT INTO event_log (event_id, type, brand_id, data, occurred_at, published_at) "
+        "VALUES (gen_random_uuid(), 't', 1, '{}', now(), now() - interval '400 days')"
+    )
+
+    await _keep(database, keep_days=30)
+
+    assert await database.pool.fetchval("SELECT count(*) FROM event_log") == 0
 
 
 async def test_a_table_that_is_busy_is_left_for_the_next_time(database: Database) -> None:

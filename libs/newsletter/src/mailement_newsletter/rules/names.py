@@ -1,0 +1,59 @@
+"""What things may be called: short enough for every column and header, and without surprises in a URL or a mail."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from mailement_newsletter.errors import EmailTooLong, InvalidEmail, InvalidName
+from mailement_newsletter.rules.addresses import parse_address
+
+# Characters, after trimming (Mailement document, section 3, for the first three).
+MAX_FIRST_NAME: Final = 80
+MAX_LAST_NAME: Final = 80
+MAX_CITY: Final = 120
+MAX_SOURCE: Final = 120
+MAX_TOPIC_SLUG: Final = 190
+_MAX_NAME: Final = 200
+
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# A brand's slug becomes a label of its List-Id.
+_SLUG: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def slug(text: str) -> str:
+    """Of an account or a brand. Raises InvalidName."""
+    if not _SLUG.fullmatch(text):
+        raise InvalidName(f"{text!r} is no slug: 1 to 63 of a-z, 0-9 and -, not - at either end")
+    return text
+
+
+def topic_slug(text: str) -> str:
+    """Trimmed. Raises InvalidName."""
+    return line("a topic's slug", text, MAX_TOPIC_SLUG)
+
+
+def name(text: str) -> str:
+    """Of anything that people read. Trimmed. Raises InvalidName."""
+    return line("a name", text, _MAX_NAME)
+
+
+def line(what: str, text: str, most: int) -> str:
+    """One line of text, trimmed, not empty, of at most `most` characters. Raises InvalidName."""
+    trimmed = text.strip()
+    if not 0 < len(trimmed) <= most or CONTROL.search(trimmed):
+        raise InvalidName(f"{what} has 1 to {most} characters, none of them a control character")
+    return trimmed
+
+
+def sender_address(text: str) -> str:
+    """An address that every mail system can send from: ASCII, the domain as A-labels. Raises InvalidName."""
+    try:
+        address = parse_address(text)
+    except (InvalidEmail, EmailTooLong):
+        raise InvalidName(f"{text!r} is no address to send from") from None
+    local = address.typed.rpartition("@")[0]
+    domain = address.key.rpartition("@")[2]
+    if not local.isascii():
+        raise InvalidName("a sender's address is ASCII before the @")
+    return f"{local}@{domain}"
