@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import random
 import re
 from typing import Final, NewType
 from uuid import UUID
@@ -32,14 +32,14 @@ def request_id(offered: str | None) -> str:
     """The caller's X-Request-ID if it is harmless (`[A-Za-z0-9._-]`, at most 128), else a new one."""
     if offered is not None and _REQUEST_ID.fullmatch(offered):
         return offered
-    return os.urandom(12).hex()
+    return f"{random.getrandbits(96):024x}"
 
 
 def traceparent(offered: str | None) -> str:
     """The caller's W3C `traceparent` if it is well formed, else the start of a new trace."""
     if offered is not None and _TRACEPARENT.fullmatch(offered):
         return offered
-    return f"00-{os.urandom(16).hex()}-{os.urandom(8).hex()}-01"
+    return f"00-{random.getrandbits(127) + 1:032x}-{random.getrandbits(63) + 1:016x}-01"
 
 
 def trace_id(parent: str) -> str:

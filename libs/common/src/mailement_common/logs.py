@@ -59,12 +59,13 @@ def configure(*, service: str, level: str, form: LogFormat) -> None:
     """Sends our logs and those of the libraries to standard output, one line each."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        structlog.processors.format_exc_info,
+        redact,
+        # What we add ourselves needs no cleaning.
         structlog.stdlib.add_logger_name,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _add_service(service),
-        structlog.processors.format_exc_info,
-        redact,
     ]
     render: structlog.typing.Processor = (
         structlog.processors.JSONRenderer(serializer=_dumps)
@@ -129,8 +130,10 @@ def _clean(value: object) -> object:
 def _clean_text(text: str) -> str:
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
-    if "@" in text or "_" in text or "%" in text:
-        text = _KEY.sub(_REDACTED, _ADDRESS.sub(_REDACTED, text))
+    if "@" in text or "%40" in text:
+        text = _ADDRESS.sub(_REDACTED, text)
+    if "_" in text:
+        text = _KEY.sub(_REDACTED, text)
     # Half a surrogate pair is no text to whoever reads the line.
     return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 

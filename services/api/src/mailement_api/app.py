@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import asyncpg
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Mount
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mailement_api import docs
 from mailement_api.context import RequestContext
@@ -19,20 +20,35 @@ from mailement_common.health import Health, health_routes
 from mailement_common.sealing import KeyRing
 
 
+class StaticPaths:
+    """Finds a path without parameters at once: walking through the routes costs more than an endpoint's thinking."""
+
+    def __init__(self, app: ASGIApp, endpoints: Mapping[str, ASGIApp]) -> None:
+        self._app = app
+        self._endpoints = endpoints
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._endpoints.get(scope.get("path", ""), self._app)(scope, receive, send)
+
+
 def create_app(
     *, pool: asyncpg.Pool, settings: ApiSettings, health: Health, wake: Callable[[], None], keys: KeyCache
 ) -> Starlette:
     """`wake` is called after each commit that wrote an event; `keys` remembers who may come in."""
     ring = KeyRing(settings.secret_keys.get_secret_value())
     native = mailement.Deps(pool=pool, keys=keys, wake=wake, max_body_bytes=settings.max_body_bytes)
+    served = mailement.endpoints(native)
     app = Starlette(
         routes=[
-            Mount("/api/v1", mailement.router(native)),
+            Mount("/api/v1", mailement.router(served)),
             *unsubscribe.routes(pool, ring, wake),
             *docs.routes(settings.public_url),
             *health_routes(health),
         ],
-        middleware=[Middleware(RequestContext)],
+        middleware=[
+            Middleware(RequestContext),
+            Middleware(StaticPaths, endpoints={f"/api/v1{path}": post for path, post in served.items()}),
+        ],
         exception_handlers={405: mailement.wrong_method},
     )
     app.router.redirect_slashes = False

@@ -54,6 +54,8 @@ class Api:
                 server_header=False,
                 lifespan="off",
                 ws="none",
+                # We never ask who the client is, so nobody has to be believed about it.
+                proxy_headers=False,
                 timeout_keep_alive=15,
                 timeout_graceful_shutdown=int(self._settings.drain_seconds),
             )

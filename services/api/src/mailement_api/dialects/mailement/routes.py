@@ -62,20 +62,27 @@ class Call:
 Deed = Callable[[Deps, Call], Awaitable[Mapping[str, object]]]
 
 
-def router(deps: Deps) -> Router:
-    """To be mounted at `/api/v1`."""
+def endpoints(deps: Deps) -> dict[str, Post]:
+    """The endpoints by their paths below `/api/v1`."""
 
-    def post(path: str, deed: Deed, family: Family, *, cors: bool, custom_header: bool) -> Route:
-        return Route(path, Post(path, deps, deed, family, cors=cors, custom_header=custom_header))
+    def post(path: str, deed: Deed, family: Family, *, cors: bool, custom_header: bool) -> tuple[str, Post]:
+        return path, Post(path, deps, deed, family, cors=cors, custom_header=custom_header)
 
-    return Router(
-        [
+    return dict(
+        (
             post("/subscribe", _subscribe, Family.OK, cors=True, custom_header=False),
             post("/subscribers", _subscribers, Family.SUCCESS, cors=True, custom_header=True),
             post("/subscribers/unsubscribe", _unsubscribe, Family.SUCCESS, cors=False, custom_header=True),
             post("/subscribers/tags", _tags, Family.SUCCESS, cors=False, custom_header=True),
             post("/drips/{id}/enroll", _enroll, Family.OK, cors=True, custom_header=False),
-        ],
+        )
+    )
+
+
+def router(served: Mapping[str, Post]) -> Router:
+    """To be mounted at `/api/v1`."""
+    return Router(
+        [Route(path, endpoint) for path, endpoint in served.items()],
         redirect_slashes=False,
         default=unknown_path,
     )
