@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from mailement_common.ids import BrandId
@@ -48,8 +50,11 @@ def test_what_no_mail_system_can_send_from_is_refused(text: str) -> None:
     ("field", "most"), [("first_name", 80), ("last_name", 80), ("city", 120), ("source", 120)]
 )
 def test_the_document_s_limits_hold_at_every_door(field: str, most: int) -> None:
-    address = parse_address("reader@example.com")
-    Subscribe(brand_id=BrandId(1), address=address, **{field: "x" * most})
+    _signup(**{field: "x" * most})
     for text in ("x" * (most + 1), "two\nlines"):
         with pytest.raises(InvalidName):
-            Subscribe(brand_id=BrandId(1), address=address, **{field: text})
+            _signup(**{field: text})
+
+
+def _signup(**given: Any) -> Subscribe:
+    return Subscribe(brand_id=BrandId(1), address=parse_address("reader@example.com"), **given)
