@@ -81,12 +81,6 @@ def test_lock_files_hold_no_addresses() -> None:
     assert _hits(locked, r"https?://", r"--(extra-)?index-url", r"--find-links", "file:") == []
 
 
-def test_the_lock_of_the_workspace_names_no_other_registry() -> None:
-    addresses = re.findall(r'registry = "([^"]*)"', (ROOT / "uv.lock").read_text(encoding="utf-8"))
-
-    assert {address for address in addresses if address != "https://py" + "pi.org/simple"} == set()
-
-
 def test_nothing_is_left_for_later() -> None:
     assert (
         _hits(
