@@ -196,3 +196,12 @@ def test_every_document_that_is_linked_is_there() -> None:
     ]
 
     assert missing == []
+
+
+def test_every_metric_stands_in_the_documents() -> None:
+    table = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    made = re.compile(r'(?:Counter|Gauge|Histogram)\(\s*"(mailement_[a-z_]+)"')
+    names = {name for path in _sources() for name in made.findall(path.read_text(encoding="utf-8"))}
+
+    assert names
+    assert {name for name in names if name not in table} == set()

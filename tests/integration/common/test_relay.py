@@ -225,3 +225,19 @@ async def test_stopping_does_not_wait_for_a_broker_that_is_away(database: Databa
         assert not relay.connected
 
     assert time.monotonic() - began < 5
+
+
+async def test_how_long_the_oldest_event_waits_is_known_while_the_broker_is_down(
+    database: Database, bus: Bus, cable: Cable
+) -> None:
+    through_cable = bus.settings.model_copy(update={"amqp_url": cable.url(bus.settings.amqp_url)})
+    await cable.cut()
+    await write(database.pool, [an_event()])
+    await database.pool.execute("UPDATE outbox SET occurred_at = now() - interval '1 hour'")
+
+    async with relaying(database.pool, through_cable) as relay:
+
+        async def known() -> bool:
+            return relay.oldest_seconds >= 3600
+
+        await until(known, what="the age is known")

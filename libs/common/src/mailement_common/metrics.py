@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 OUTBOX_PUBLISHED: Final = Counter("mailement_outbox_published_total", "Events handed to the broker.")
 OUTBOX_BURIED: Final = Counter("mailement_outbox_buried_total", "Events that the broker would not take.")
+# One figure that shows a broker that is away, a relay that is stuck, and an event that will not go.
+OUTBOX_OLDEST: Final = Gauge("mailement_outbox_oldest_seconds", "How long the oldest event has been waiting.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import Final
 
 import uvicorn
 
@@ -16,6 +17,9 @@ from mailement_common.health import Check, CheckResult, EmbeddedServer, Health
 from mailement_common.logs import logger
 from mailement_common.outbox.relay import Relay
 from mailement_newsletter.schema import MIGRATIONS
+
+# Events leave within a second; one that waits so long says that something is wrong.
+_LATE_SECONDS: Final = 30
 
 log = logger(__name__)
 
@@ -36,6 +40,7 @@ class Api:
         checks = database_checks(self._pool, MIGRATIONS)
         if self._settings.relay_in_api:
             checks["broker"] = Check(run=self._broker, required=False)
+            checks["outbox"] = Check(run=self._outbox, required=False)
         return checks
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -76,6 +81,11 @@ class Api:
             served.set()
             await asyncio.gather(*background, return_exceptions=True)
             await close_pool(self._pool)
+
+    async def _outbox(self) -> CheckResult:
+        seconds = self._relay.oldest_seconds
+        late = seconds > _LATE_SECONDS
+        return CheckResult(ok=not late, detail=f"an event waits for {seconds:.0f} s" if late else None)
 
     async def _broker(self) -> CheckResult:
         return CheckResult(

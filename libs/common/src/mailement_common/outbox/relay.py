@@ -16,7 +16,7 @@ from mailement_common.db.sql import queries_beside
 from mailement_common.events.envelope import Envelope
 from mailement_common.ids import BrandId, EventId
 from mailement_common.logs import logger
-from mailement_common.metrics import OUTBOX_BURIED, OUTBOX_PUBLISHED
+from mailement_common.metrics import OUTBOX_BURIED, OUTBOX_OLDEST, OUTBOX_PUBLISHED
 from mailement_common.outbox.event_log import keep_event_log
 from mailement_common.settings import BrokerSettings
 from mailement_common.supervise import keep_running, wait_for
@@ -25,6 +25,7 @@ SQL: Final = queries_beside(__file__)
 
 _BATCH: Final = 200
 _SWEEP_SECONDS: Final = 1.0
+_WATCH_SECONDS: Final = 5.0
 
 log = logger(__name__)
 
@@ -35,6 +36,7 @@ class Relay:
     def __init__(self, pool: asyncpg.Pool, settings: BrokerSettings, *, name: str) -> None:
         self._pool = pool
         self._keep_days = settings.event_log_days
+        self._oldest_seconds = 0.0
         self._publisher = Publisher(settings, name=name)
         self._woken = asyncio.Event()
 
@@ -42,16 +44,20 @@ class Relay:
     def connected(self) -> bool:
         return self._publisher.connected
 
+    @property
+    def oldest_seconds(self) -> float:
+        """How long the event that is next had been waiting when it was last looked at, some seconds ago."""
+        return self._oldest_seconds
+
     def wake(self) -> None:
         self._woken.set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Relays, and keeps the event log, until `stop`; then relays once more what is left."""
-        keeping = asyncio.create_task(
-            keep_running(
-                "event log", lambda: keep_event_log(self._pool, stop, keep_days=self._keep_days), stop
-            )
-        )
+        beside = [
+            asyncio.create_task(keep_running("outbox age", lambda: self._watch(stop), stop)),
+            asyncio.create_task(keep_running("event log", lambda: self._keep_log(stop), stop)),
+        ]
         try:
             await keep_running("outbox relay", lambda: self._run_once(stop), stop)
             if self.connected:
@@ -59,9 +65,19 @@ class Relay:
         except (NotPublished, asyncpg.PostgresError, OSError) as error:
             log.info("outbox.left_over", reason=type(error).__name__)
         finally:
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             await self._publisher.close()
+
+    async def _watch(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            self._oldest_seconds = await self._pool.fetchval(SQL["oldest"]) or 0.0
+            OUTBOX_OLDEST.set(self._oldest_seconds)
+            await wait_for(stop, _WATCH_SECONDS)
+
+    async def _keep_log(self, stop: asyncio.Event) -> None:
+        await keep_event_log(self._pool, stop, keep_days=self._keep_days)
 
     async def _run_once(self, stop: asyncio.Event) -> None:
         await self._publisher.connect(stop)

@@ -30,6 +30,13 @@ SELECT
 FROM claimed AS c
 ORDER BY c.id;
 
+-- name: oldest
+-- How long the event that is next has been waiting, in seconds.
+SELECT extract(EPOCH FROM clock_timestamp() - o.occurred_at)::float
+FROM outbox AS o
+ORDER BY o.id
+LIMIT 1;
+
 -- name: bury
 -- Set an event aside that the broker will not take, so that it does not block the others; it was not published after all.
 WITH unpublished AS (
