@@ -45,6 +45,10 @@ async def set_(brand: str, url: str, *, as_json: bool) -> None:
     show_one({"id": endpoint.id, "url": endpoint.url, "secret": secret}, as_json=as_json)
 
 
+# Every noun has a `create`; with one URL per brand it is the same deed.
+webhook.add_command(set_, "create")
+
+
 @webhook.command("list")
 @json_option
 @command

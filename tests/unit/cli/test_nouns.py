@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+import click
+import pytest
+
+from mailement_cli.__main__ import main
+
+NOUNS = ("account", "brand", "key", "topic", "field", "subscriber", "drip", "webhook")
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+@pytest.mark.parametrize("verb", ["create", "list", "show"])
+def test_every_noun_can_be_made_listed_and_shown_in_json(noun: str, verb: str) -> None:
+    group = main.commands[noun]
+    assert isinstance(group, click.Group)
+    options = {option for parameter in group.commands[verb].params for option in parameter.opts}
+    assert "--json" in options
