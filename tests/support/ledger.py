@@ -40,6 +40,7 @@ class ScriptedProvider:
 
     name: str = "scripted"
     idempotent_for: timedelta = timedelta(0)
+    longest: timedelta = timedelta(seconds=90)
     outcome: Outcome = field(default_factory=lambda: Sent(provider_message_id="id"))
     gate: asyncio.Event | None = None
     fault: Exception | None = None

@@ -6,7 +6,6 @@ from functools import partial
 
 import pytest
 
-from mailement_mailer.mailroom import LEASE
 from mailement_mailer.providers.mime import build
 from mailement_mailer.providers.port import Failed, Outcome, RetryLater, Uncertain
 from mailement_mailer.providers.resend import ResendProvider
@@ -279,7 +278,7 @@ async def test_a_crash_behind_the_final_dot_is_uncertain_and_never_repeated(
         assert await ledger.state(message) == "sending"
         sink.hold.set()
         sink.hold = None
-        clock.advance(LEASE)
+        clock.advance(timedelta(minutes=2))
         async with running(a_mailroom(ledger.pool, provider, clock)):
             await until_finished(ledger, [message])
         await provider.close()
@@ -296,7 +295,7 @@ async def test_a_crash_before_the_record_is_healed_by_the_same_key(ledger: Ledge
             await until(lambda: _holds(len(fake.mails) == 1), what="Resend has the mail")
         assert await ledger.state(message) == "sending"
         fake.hold_answer.set()
-        clock.advance(LEASE)
+        clock.advance(timedelta(minutes=2))
         async with running(a_mailroom(ledger.pool, provider, clock)):
             await until_finished(ledger, [message])
         await provider.close()

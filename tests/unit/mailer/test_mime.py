@@ -7,7 +7,7 @@ from email.policy import default
 from email.utils import parseaddr
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailement_mailer.mailbox import Mailbox
@@ -79,7 +79,17 @@ def test_unusual_addresses_survive(recipient: str) -> None:
     assert parsed(a_mail(recipient=recipient))["To"].addresses[0].addr_spec == recipient
 
 
+@pytest.mark.parametrize(
+    "name", ["", "A, B", 'A "B" C', "Grüße", "0" + "\u0800" * 14 + " \u00a1", "ü ß " * 50, "🦊" * 200, "a\\b"]
+)
+def test_a_sender_s_name_survives_however_long_and_strange(name: str) -> None:
+    content = build(a_mail(sender=Mailbox(name=name, address="a@b.example")))
+    assert display_name(content) == name.strip()
+    assert max(len(line) for line in content.split(b"\r\n")) <= 998
+
+
 @given(subject=LINES, name=LINES, text=BODIES, html=BODIES)
+@example(subject="", name="0" + "\u0800" * 14 + " \u00a1", text="", html="")
 def test_what_goes_in_comes_out(subject: str, name: str, text: str, html: str) -> None:
     mail = a_mail(subject=subject, sender=Mailbox(name=name, address="a@b.example"), text=text, html=html)
     message = parsed(mail)

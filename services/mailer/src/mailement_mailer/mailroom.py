@@ -37,8 +37,8 @@ from mailement_newsletter.queries.messages import (
     StepContent,
 )
 
-# A provider answers within 90 seconds; whoever is silent for longer than the lease is gone.
-LEASE: Final = timedelta(seconds=120)
+# On top of the longest that the provider may take: whoever is silent for longer than the lease is gone.
+_LEASE_MARGIN: Final = timedelta(seconds=25)
 _POLL_SECONDS: Final = 0.5
 _SWEEP_SECONDS: Final = 5.0
 _SWEEP_BATCH: Final = 500
@@ -81,6 +81,7 @@ class Mailroom:
         self._composer = composer
         self._clock = clock
         self._concurrency = concurrency
+        self._lease = provider.longest + _LEASE_MARGIN
         self._woken = asyncio.Event()
         self._jobs: asyncio.Queue[_Job | None] = asyncio.Queue()
         self._start = Batcher(self._start_all)
@@ -128,7 +129,7 @@ class Mailroom:
     async def _claim_batch(self, limit: int) -> int:
         now = self._clock.now()
         claims = await messages.claim(
-            self._pool, now=now, lease_until=now + LEASE, lease_token=uuid4(), limit=limit
+            self._pool, now=now, lease_until=now + self._lease, lease_token=uuid4(), limit=limit
         )
         for cancelled in claims.cancelled:
             _tell_cancelled(cancelled)
@@ -255,7 +256,7 @@ class Mailroom:
         async def attempt() -> set[messages.MessageId]:
             now = self._clock.now()
             return await messages.start(
-                self._pool, departures, provider=self._provider.name, now=now, lease_until=now + LEASE
+                self._pool, departures, provider=self._provider.name, now=now, lease_until=now + self._lease
             )
 
         started = await _patiently(attempt)

@@ -20,6 +20,7 @@ _DISK_SECONDS: Final = 30
 class FileProvider:
     name: Final = "file"
     idempotent_for: Final = _FOREVER
+    longest: Final = timedelta(seconds=5)
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from email.header import Header
 from email.headerregistry import Address, BaseHeader, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
 from email.policy import SMTP, EmailPolicy, Policy
-from typing import Final
+from email.utils import formataddr
+from typing import Any, Final
 
 from typing_extensions import override
 
@@ -26,10 +28,27 @@ class _Unfolded(UnstructuredHeader, BaseHeader):
         return f"{self.name}: {self}{policy.linesep}"
 
 
+class _Mailbox(_Unfolded):
+    """A mailbox whose encoded words stand ready. The library loses a space between the words that it makes of a
+    long name.
+    """
+
+    @classmethod
+    @override
+    def parse(cls, value: str, kwds: dict[str, Any]) -> None:
+        super().parse(value, kwds)
+        # Not decoded again: it is written as it was given.
+        kwds["decoded"] = value
+
+    @override
+    def fold(self, *, policy: Policy) -> str:
+        return super().fold(policy=policy).replace("?= =?", f"?={policy.linesep} =?")
+
+
 def build(mail: RenderedMail) -> bytes:
     """The mail with CRLF line ends. Pure ASCII unless the recipient's address is not."""
     message = EmailMessage(policy=_policy(mail))
-    message["From"] = _address(mail.sender.name, mail.sender.address)
+    message["From"] = _sender(mail.sender.name, mail.sender.address)
     message["To"] = _address("", mail.recipient)
     message["Subject"] = mail.subject
     message["Message-ID"] = mail.message_id
@@ -45,9 +64,17 @@ def build(mail: RenderedMail) -> bytes:
 
 def _policy(mail: RenderedMail) -> EmailPolicy[EmailMessage]:
     registry = HeaderRegistry()
+    registry.map_to_type("From", _Mailbox)
     for name in ("Message-ID", *mail.headers):
         registry.map_to_type(name, _Unfolded)
     return SMTP.clone(cte_type="7bit", utf8=not mail.recipient.isascii(), header_factory=registry)
+
+
+def _sender(name: str, address: str) -> str:
+    if name.isascii():
+        return formataddr((name, address))
+    words = Header(name, "utf-8", header_name="From").encode(linesep="")
+    return f"{words} <{address}>"
 
 
 def _address(name: str, address: str) -> Address:

@@ -87,7 +87,9 @@ Outcome = Sent | Failed | RetryLater | Uncertain
 
 
 class Provider(Protocol):
-    """`idempotent_for`: how long a second mail with the same key is known to be the same; zero: keys mean nothing."""
+    """`idempotent_for`: how long a second mail with the same key is known to be the same; zero: keys mean nothing.
+    `longest`: the time in which `send` has come to an end, however silent the other side is.
+    """
 
     @property
     def name(self) -> str: ...
@@ -95,8 +97,11 @@ class Provider(Protocol):
     @property
     def idempotent_for(self) -> timedelta: ...
 
+    @property
+    def longest(self) -> timedelta: ...
+
     async def send(self, mail: RenderedMail) -> Outcome:
-        """Hands one mail over, within 90 seconds, and tells what came of it; raises nothing but cancellation."""
+        """Hands one mail over and tells what came of it; raises nothing but cancellation."""
         ...
 
     async def close(self) -> None:

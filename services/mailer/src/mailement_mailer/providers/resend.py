@@ -16,7 +16,8 @@ from mailement_mailer.text import one_line, shortened
 # Resend keeps a key for 24 hours; the last attempt has to arrive before that.
 _KEY_KEPT: Final = timedelta(hours=23)
 _KEY_CHARACTERS: Final = 256
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=60, sock_connect=10, sock_read=30)
+_TOTAL_SECONDS: Final = 60
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=_TOTAL_SECONDS, sock_connect=10, sock_read=30)
 # Resend sets these itself and would send ours a second time or refuse them.
 _OWN_HEADERS: Final = frozenset({"date", "message-id"})
 
@@ -32,6 +33,7 @@ _LONGEST_PAUSE: Final = timedelta(hours=1)
 class ResendProvider:
     name: Final = "resend"
     idempotent_for: Final = _KEY_KEPT
+    longest: Final = timedelta(seconds=_TOTAL_SECONDS)
 
     def __init__(self, *, url: str, api_key: str, connections: int) -> None:
         self._url = f"{url.rstrip('/')}/emails"

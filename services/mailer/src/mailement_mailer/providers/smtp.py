@@ -59,6 +59,7 @@ class SmtpProvider:
 
     name: Final = "smtp"
     idempotent_for: Final = timedelta(0)
+    longest: Final = timedelta(seconds=_TOTAL_SECONDS)
 
     def __init__(
         self, *, host: str, port: int, tls: SmtpTls, user: str | None = None, password: str | None = None
