@@ -56,3 +56,10 @@ async def test_neither_addresses_nor_keys_are_told(
     assert lines
     told = repr(lines)
     assert not [word for word in ("secret", "Scheherazade", brand.key) if word in told]
+
+
+async def test_probes_leave_no_line(api: ApiUnderTest) -> None:
+    with capture_logs() as lines:
+        await api.request("GET", "/healthz")
+        await api.request("GET", "/readyz")
+    assert _of(lines, "request.completed") == []

@@ -55,7 +55,8 @@ class RequestContext:
         line: dict[str, Any] = {}
         scope["mailement.line"] = line
         scope["mailement.traceparent"] = parent
-        scope["mailement.endpoint"] = "unknown"
+        # Probes are the machinery's own and cannot name themselves to us.
+        scope["mailement.endpoint"] = scope["path"] if scope["path"] in _SILENT else "unknown"
         status, answered = 500, False
         started = time.perf_counter()
 
