@@ -89,6 +89,7 @@ def test_a_sender_s_name_survives_however_long_and_strange(name: str) -> None:
 
 
 @given(subject=LINES, name=LINES, text=BODIES, html=BODIES)
+@example(subject="0000 0¡¡" + "\U00010000" * 8 + " ¡", name="", text="", html="")
 @example(subject="", name="0" + "\u0800" * 14 + " \u00a1", text="", html="")
 def test_what_goes_in_comes_out(subject: str, name: str, text: str, html: str) -> None:
     mail = a_mail(subject=subject, sender=Mailbox(name=name, address="a@b.example"), text=text, html=html)

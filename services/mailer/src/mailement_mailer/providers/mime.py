@@ -28,9 +28,9 @@ class _Unfolded(UnstructuredHeader, BaseHeader):
         return f"{self.name}: {self}{policy.linesep}"
 
 
-class _Mailbox(_Unfolded):
-    """A mailbox whose encoded words stand ready. The library loses a space between the words that it makes of a
-    long name.
+class _Encoded(_Unfolded):
+    """A header whose encoded words stand ready. The library loses a space between those that it makes of a long
+    text.
     """
 
     @classmethod
@@ -50,7 +50,7 @@ def build(mail: RenderedMail) -> bytes:
     message = EmailMessage(policy=_policy(mail))
     message["From"] = _sender(mail.sender.name, mail.sender.address)
     message["To"] = _address("", mail.recipient)
-    message["Subject"] = mail.subject
+    message["Subject"] = mail.subject if mail.subject.isascii() else _words(mail.subject, header="Subject")
     message["Message-ID"] = mail.message_id
     for name, value in mail.headers.items():
         message[name] = value
@@ -64,7 +64,9 @@ def build(mail: RenderedMail) -> bytes:
 
 def _policy(mail: RenderedMail) -> EmailPolicy[EmailMessage]:
     registry = HeaderRegistry()
-    registry.map_to_type("From", _Mailbox)
+    registry.map_to_type("From", _Encoded)
+    if not mail.subject.isascii():
+        registry.map_to_type("Subject", _Encoded)
     for name in ("Message-ID", *mail.headers):
         registry.map_to_type(name, _Unfolded)
     return SMTP.clone(cte_type="7bit", utf8=not mail.recipient.isascii(), header_factory=registry)
@@ -73,8 +75,11 @@ def _policy(mail: RenderedMail) -> EmailPolicy[EmailMessage]:
 def _sender(name: str, address: str) -> str:
     if name.isascii():
         return formataddr((name, address))
-    words = Header(name, "utf-8", header_name="From").encode(linesep="")
-    return f"{words} <{address}>"
+    return f"{_words(name, header='From')} <{address}>"
+
+
+def _words(text: str, *, header: str) -> str:
+    return Header(text, "utf-8", header_name=header).encode(linesep="")
 
 
 def _address(name: str, address: str) -> Address:
