@@ -12,7 +12,7 @@ uv := $(firstword $(wildcard .tools/uv/bin/uv) uv)
 sources := libs services cli tests tools bench
 present := $(wildcard $(sources))
 
-.PHONY: help setup run demo test check fmt lock bench-ingress up down verify-compose clean
+.PHONY: help setup run demo test check fmt lock bench-ingress bench-webhooks bench-isolation bench-claim up down verify-compose clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -54,6 +54,18 @@ lock: ## resolve the dependencies anew and write both lock files
 bench-ingress: ## sign-ups per second beside pgbench doing the same SQL
 	@$(PYTHON) tools/setup.py --servers --bench
 	@exec $(bin)/python bench/ingress/run.py $(ARGS)
+
+bench-webhooks: ## deliveries per second with the full ledger, beside the same POSTs by wrk and by a bare loop
+	@$(PYTHON) tools/setup.py --servers --bench
+	@exec $(bin)/python -m bench.webhooks.drain $(ARGS)
+
+bench-isolation: ## what healthy endpoints notice of one that never answers
+	@$(PYTHON) tools/setup.py --servers --bench
+	@exec $(bin)/python -m bench.webhooks.isolation $(ARGS)
+
+bench-claim: ## a claim's time with a million deliveries waiting for ten thousand endpoints
+	@$(PYTHON) tools/setup.py --servers --bench
+	@exec $(bin)/python -m bench.webhooks.claim $(ARGS)
 
 up: ## build the images and start everything by docker compose
 	@$(PYTHON) tools/compose_secrets.py

@@ -52,6 +52,16 @@ def _dev(folder: Path) -> Iterator[tuple[Program, str]]:
         yield program, printed[0]
 
 
+@contextmanager
+def _ignoring_sigint() -> Iterator[None]:
+    """What starts within the block inherits it."""
+    earlier = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, earlier)
+
+
 def _servers(folder: Path) -> list[Process]:
     """The servers of this folder that run, as they were noted down."""
     return [
@@ -120,12 +130,27 @@ def test_it_runs_again_and_again_and_leaves_nothing(folder: Path, other_folder: 
     assert not any(is_alive(server) for server in servers)
 
 
-def test_a_ctrl_c_during_the_start_leaves_nothing_either(folder: Path) -> None:
-    with mailement("dev", settings={}, folder=folder) as program:
+@pytest.mark.parametrize("word", [signal.SIGINT, signal.SIGTERM])
+def test_to_be_told_to_end_during_the_start_leaves_nothing_either(folder: Path, word: signal.Signals) -> None:
+    # As a shell's `&` leaves it to what runs behind it: with SIGINT ignored.
+    with _ignoring_sigint(), mailement("dev", settings={}, folder=folder) as program:
         _wait_for_file(folder / ".local" / "run" / "rabbitmq", "running.json")
-        program.tell(signal.SIGINT)
+        program.tell(word)
         assert program.wait(seconds=120) == 0
 
     assert program.lines[-1] == "stopped\n"
     assert "Traceback" not in program.output
     assert _servers(folder) == []
+
+
+def test_to_be_told_to_end_while_the_servers_stop_changes_nothing(folder: Path) -> None:
+    with _dev(folder) as (program, _):
+        servers = _servers(folder)
+        program.tell(signal.SIGINT)
+        program.wait_for("stopping PostgreSQL and RabbitMQ")
+        program.tell(signal.SIGINT)
+        program.tell(signal.SIGTERM)
+        assert program.wait() == 0
+
+    assert "Traceback" not in program.output
+    assert not any(is_alive(server) for server in servers)

@@ -16,6 +16,7 @@ from mailement_cli.commands.run import run
 from mailement_cli.commands.secret import secret
 from mailement_cli.commands.subscriber import subscriber
 from mailement_cli.commands.topic import topic
+from mailement_cli.commands.torture_receiver import torture_receiver
 from mailement_cli.commands.webhook import webhook
 
 
@@ -25,7 +26,10 @@ def main() -> None:
     """Mailement: a self-hosted newsletter back end."""
 
 
-for entry in (migrate, run, account, brand, key, topic, field, subscriber, drip, webhook, secret, dev, demo):
+for entry in (
+    *(migrate, run, account, brand, key, topic, field, subscriber, drip, webhook, secret),
+    *(dev, demo, torture_receiver),
+):
     main.add_command(entry)
 
 if __name__ == "__main__":

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum
-from typing import Any
+from typing import Any, Final
+from uuid import UUID
 
 import click
 import orjson
 
-_MISSING = "–"
+_MISSING: Final = "–"
+_READABLE: Final = 100
 
 
 def show_one(value: object, *, as_json: bool) -> None:
@@ -40,6 +44,20 @@ def show_many(values: Sequence[object], *, as_json: bool, columns: Sequence[str]
         click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
+def say(text: str) -> None:
+    """A paragraph for people, no wider than the terminal and than what reads well."""
+    width = min(shutil.get_terminal_size((_READABLE, 24)).columns, _READABLE)
+    click.echo("\n".join(textwrap.wrap(_in_line(text), width, break_on_hyphens=False)))
+
+
+def show_block(title: str, text: str | None) -> None:
+    """What has lines of its own, for people; nothing if there is nothing."""
+    if text:
+        click.echo(f"\n{title}")
+        for line in text.rstrip().splitlines():
+            click.echo(f"  {_in_line(line)}")
+
+
 def to_json(value: object) -> str:
     return orjson.dumps(value, default=_jsonable).decode()
 
@@ -55,6 +73,11 @@ def plain(value: object) -> dict[str, Any]:
 def _jsonable(value: object) -> object:
     if isinstance(value, timedelta):
         return value.total_seconds()
+    if isinstance(value, UUID):
+        # Of a class of the driver's.
+        return str(value)
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace")
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     raise TypeError(type(value).__name__)

@@ -90,9 +90,9 @@ def _explain(error: BaseException) -> tuple[list[str], int]:  # noqa: C901  a ta
             return [f"MAILEMENT_SECRET_KEYS: {error}"], _MISCONFIGURED
         case SubscriberNotFound():
             return ["the brand has no such subscriber"], _FAILED
-        case NewsletterRefusal():
+        case NewsletterRefusal() | WebhookRefusal():
             return [str(error) or (error.__doc__ or "").strip()], _FAILED
-        case WebhookRefusal() | MigrationRefused() | LocalServerError() | CannotListen() | Fault():
+        case MigrationRefused() | LocalServerError() | CannotListen() | Fault():
             return [str(error)], _FAILED
         case asyncpg.UndefinedTableError() | asyncpg.UndefinedFunctionError():
             return ["the database has no tables of ours: run `mailement migrate`"], _FAILED

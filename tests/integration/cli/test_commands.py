@@ -9,12 +9,12 @@ from typing import Any
 
 import orjson
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from mailement_cli.__main__ import main
-from mailement_common.sealing import new_key
 from tests.support.bus import bus
 from tests.support.database import Database
+from tests.support.operator import Operator, operators_environment
 from tests.support.processes import run_mailement
 
 __all__ = ["bus"]
@@ -30,48 +30,9 @@ steps:
 MANUAL = "name: Manual\nsteps:\n  - {delay: 0, subject: Hi, text: Hello}\n"
 
 
-class Operator:
-    """Types commands; an answer in JSON comes back as what it means."""
-
-    def __init__(self, environment: dict[str, str]) -> None:
-        self._environment = environment
-
-    def type(self, *words: str, given: str | None = None) -> Result:
-        return CliRunner().invoke(main, words, input=given, env=self._environment)
-
-    def get(self, *words: str) -> Any:
-        result = self.type(*words, "--json")
-        assert result.exit_code == 0, result.output
-        return orjson.loads(result.stdout)
-
-    def read(self, *words: str) -> str:
-        """What a person gets."""
-        result = self.type(*words)
-        assert result.exit_code == 0, result.output
-        return result.stdout
-
-    def fail(self, *words: str, given: str | None = None) -> str:
-        """The one line that says why not."""
-        result = self.type(*words, given=given)
-        assert isinstance(result.exception, SystemExit), result.exception
-        assert result.exit_code == 1, result.output
-        assert result.stdout == ""
-        (line,) = result.stderr.splitlines()
-        return line.removeprefix("mailement: ")
-
-
-def _environment(database: Database | None = None) -> dict[str, str]:
-    return {
-        "DATABASE_URL": database.url if database else "postgresql://127.0.0.1:9/letters",
-        "AMQP_URL": "amqp://127.0.0.1:9/",
-        "MAILEMENT_SECRET_KEYS": new_key("test"),
-        "MAILEMENT_WEBHOOK_ALLOW_CIDRS": "127.0.0.0/8",
-    }
-
-
 @pytest.fixture
 def operator(database: Database) -> Operator:
-    return Operator(_environment(database))
+    return Operator(operators_environment(database))
 
 
 @pytest.fixture
@@ -274,10 +235,6 @@ def test_subscribers_leave_once(acme: Operator, deed: str, status: str) -> None:
         (("subscriber", "create", "--brand", "acme", "--email", "nobody"), "address"),
         (("subscriber", "create", "--brand", "acme", "--email", "x" * 200 + "@example.com"), "characters"),
         (("subscriber", "list", "--brand", "nobody"), "nobody"),
-        (("webhook", "show", "--brand", "acme"), "webhook"),
-        (("webhook", "delete", "--brand", "acme"), "webhook"),
-        (("webhook", "set", "--brand", "acme", "--url", "http://10.0.0.1/hook"), ""),
-        (("webhook", "set", "--brand", "acme", "--url", "ftp://example.com"), ""),
         (("key", "show", "99999999999999999999"), "range"),
         (("subscriber", "show", "--brand", "acme", "--id", "99999999999999999999"), "range"),
         (("topic", "show", "--brand", "acme", "\udcff"), ""),
@@ -290,29 +247,11 @@ def test_what_cannot_be_done_is_told_in_one_line(acme: Operator, words: tuple[st
     assert told in fault
 
 
-def test_webhooks(acme: Operator) -> None:
-    made = acme.get("webhook", "set", "--brand", "acme", "--url", "http://127.0.0.1:9/hook")
-
-    assert made["secret"].startswith("whsec_")
-    shown = acme.read("webhook", "show", "--brand", "acme")
-    assert "http://127.0.0.1:9/hook" in shown
-    assert made["secret"] not in shown
-    assert acme.get("webhook", "show", "--brand", "acme")["endpoint"]["id"] == made["id"]
-    assert made["secret"] not in acme.type("webhook", "list", "--json").stdout
-    assert [one["url"] for one in acme.get("webhook", "list")] == ["http://127.0.0.1:9/hook"]
-    assert acme.get("webhook", "deliveries", "--brand", "acme") == []
-    assert acme.read("webhook", "deliveries", "--brand", "acme", "--state", "failed") == "(none)\n"
-    again = acme.get("webhook", "set", "--brand", "acme", "--url", "http://127.0.0.1:9/other")
-    assert again["secret"] != made["secret"]
-    assert acme.get("webhook", "delete", "--brand", "acme") == {"brand": "acme", "deleted": True}
-    assert "webhook" in acme.fail("webhook", "show", "--brand", "acme")
-
-
 def test_a_fresh_secret_key_fits_the_ring(operator: Operator) -> None:
     entry = operator.read("secret", "new").strip()
 
     assert operator.get("secret", "new", "--id", "k2")["secret_key"].startswith("k2:")
-    ring = Operator({**_environment(), "MAILEMENT_SECRET_KEYS": entry})
+    ring = Operator({**operators_environment(), "MAILEMENT_SECRET_KEYS": entry})
     # It is read before the database is asked, which is not there.
     assert "cannot connect" in ring.fail("webhook", "set", "--brand", "acme", "--url", "http://127.0.0.1/")
 
@@ -328,37 +267,39 @@ def test_a_fresh_secret_key_fits_the_ring(operator: Operator) -> None:
     ],
 )
 def test_a_database_that_is_away_is_told_in_one_line(words: tuple[str, ...]) -> None:
-    assert "cannot connect" in Operator(_environment()).fail(*words)
+    assert "cannot connect" in Operator(operators_environment()).fail(*words)
 
 
 def test_a_database_without_tables_is_told_in_one_line(database: Database) -> None:
     empty = database.url.rpartition("/")[0] + "/postgres"
-    operator = Operator({**_environment(), "DATABASE_URL": empty})
+    operator = Operator({**operators_environment(), "DATABASE_URL": empty})
 
     assert "mailement migrate" in operator.fail("brand", "list")
 
 
 def test_a_database_that_is_not_there_is_told_in_one_line(database: Database) -> None:
-    operator = Operator({**_environment(), "DATABASE_URL": database.url + "_not"})
+    operator = Operator({**operators_environment(), "DATABASE_URL": database.url + "_not"})
 
     assert "does not exist" in operator.fail("brand", "list")
 
 
 def test_a_wrong_password_is_told_without_it(database: Database) -> None:
     before, _, after = database.url.rpartition("@")
-    operator = Operator({**_environment(), "DATABASE_URL": f"{before.rpartition(':')[0]}:geheim@{after}"})
+    operator = Operator(
+        {**operators_environment(), "DATABASE_URL": f"{before.rpartition(':')[0]}:geheim@{after}"}
+    )
 
     assert "geheim" not in operator.fail("brand", "list")
 
 
 def test_a_broker_that_is_away_is_told_in_one_line(database: Database) -> None:
-    assert "cannot connect" in Operator(_environment(database)).fail("migrate", "--wait", "0")
+    assert "cannot connect" in Operator(operators_environment(database)).fail("migrate", "--wait", "0")
 
 
 @pytest.mark.parametrize("words", [("brand", "list"), ("migrate",), ("run", "all"), ("run", "api")])
 def test_a_configuration_that_cannot_be_used_lists_every_fault(words: tuple[str, ...]) -> None:
     environment = {
-        **_environment(),
+        **operators_environment(),
         "DATABASE_URL": "mysql://db",
         "MAILEMENT_DATABASE_POOL_SIZE": "many",
         "MAILEMENT_OPS_PORT": "-1",
@@ -380,7 +321,7 @@ def test_a_configuration_that_cannot_be_used_lists_every_fault(words: tuple[str,
 
 @pytest.mark.parametrize("service", ["all", "api", "webhook-dispatcher", "mailer"])
 def test_a_key_ring_that_cannot_be_used_is_a_fault_of_the_configuration(service: str, tmp_path: Path) -> None:
-    settings = {**_environment(), "MAILEMENT_SECRET_KEYS": "k:short", "MAILEMENT_OPS_PORT": "0"}
+    settings = {**operators_environment(), "MAILEMENT_SECRET_KEYS": "k:short", "MAILEMENT_OPS_PORT": "0"}
 
     ran = run_mailement("run", service, settings={**settings, "MAILEMENT_HTTP_PORT": "0"}, folder=tmp_path)
 
@@ -392,7 +333,7 @@ def test_a_key_ring_that_cannot_be_used_is_a_fault_of_the_configuration(service:
 def test_migrate_can_be_repeated(database: Database, bus: Any) -> None:
     operator = Operator(
         {
-            **_environment(database),
+            **operators_environment(database),
             "AMQP_URL": bus.settings.amqp_url,
             "MAILEMENT_BUS_NAMESPACE": bus.settings.bus_namespace,
         }
@@ -416,7 +357,7 @@ def test_every_command_explains_itself(words: tuple[str, ...]) -> None:
     assert result.exit_code == 0
     assert len(result.output.splitlines()[2].strip()) > 10
     answers: Callable[[str], bool] = lambda word: word in result.output  # noqa: E731
-    assert answers("--json") or words[0] in ("run", "dev", "demo")
+    assert answers("--json") or words[0] in ("run", "dev", "demo", "torture-receiver")
 
 
 @pytest.mark.parametrize("words", [("brand",), ("brand", "create"), ("fly",), ("key", "show", "seven")])

@@ -19,12 +19,11 @@ async def test_nothing_is_posted_for_a_brand_that_has_been_deleted(database: Dat
     assert await brand.deliveries() == []
 
 
-async def test_what_waited_when_the_endpoint_went_is_recorded_as_failed(database: Database) -> None:
+async def test_what_waited_when_the_endpoint_went_is_shown_as_discarded(database: Database) -> None:
     brand = await WebhookBrand.create(database)
-    await brand.hear_at("http://127.0.0.1:9/")
+    endpoint, _ = await brand.hear_at("http://127.0.0.1:9/")
     await brand.happen(brand.event())
-    async with database.pool.acquire() as connection:
-        await delete_endpoint(connection, brand.id)
+    await delete_endpoint(database.pool, endpoint.id)
 
     (delivery,) = await brand.deliveries()
-    assert (delivery.state, delivery.reason) == (DeliveryState.FAILED, Reason.ENDPOINT_DELETED)
+    assert (delivery.state, delivery.reason) == (DeliveryState.DISCARDED, Reason.ENDPOINT_DELETED)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
+from dataclasses import replace
 
-import pytest
 import standardwebhooks
 
 from mailement_common.events.types import EventType
+from mailement_webhook_dispatcher.gauges import find_missing
 from mailement_webhooks.deliveries import DeliveryState, Reason
-from mailement_webhooks.usecases.show_endpoint import show_endpoint
-from tests.support.webhook_receiver import WebhookReceiver, redirect, status
-from tests.support.webhooks import WebhookBrand, outcomes
+from mailement_webhooks.endpoints import Profile, RetryMode
+from mailement_webhooks.rules.profiles import OPERATIONAL_EVENT_TYPES
+from mailement_webhooks.usecases.create_endpoint import NewEndpoint, create_endpoint
+from tests.support.webhook_receiver import WebhookReceiver, redirect
+from tests.support.webhooks import ANYWHERE, WebhookBrand, outcomes
 
 
 async def test_an_event_is_posted_once_and_recorded(hooked: WebhookBrand, receiver: WebhookReceiver) -> None:
@@ -58,7 +62,9 @@ async def test_each_of_the_four_types_is_posted_and_no_other(
     hooked: WebhookBrand, receiver: WebhookReceiver
 ) -> None:
     await hooked.hear_at(receiver.url())
-    await hooked.happen(*(hooked.event(event_type) for event_type in EventType))
+    await hooked.happen(
+        *(hooked.event(event_type) for event_type in EventType if event_type not in OPERATIONAL_EVENT_TYPES)
+    )
 
     async with hooked.dispatching():
         await hooked.settled(4)
@@ -71,34 +77,9 @@ async def test_each_of_the_four_types_is_posted_and_no_other(
     }
 
 
-@pytest.mark.parametrize(
-    ("code", "reason"),
-    [(500, Reason.HTTP_5XX), (503, Reason.HTTP_5XX), (404, Reason.HTTP_4XX), (410, Reason.HTTP_4XX)],
-)
-async def test_an_error_is_recorded_and_not_tried_again(
-    hooked: WebhookBrand, receiver: WebhookReceiver, code: int, reason: Reason
-) -> None:
-    receiver.behave(status(code, b"\xff\x00 no"))
-    await hooked.hear_at(receiver.url())
-    await hooked.happen(hooked.event())
-
-    async with hooked.dispatching():
-        (delivery,) = await hooked.settled()
-        await hooked.happen(hooked.event())
-        await hooked.settled(2)
-
-    assert len(receiver.requests) == 2
-    assert (delivery.state, delivery.reason, outcomes(delivery)) == (
-        DeliveryState.FAILED,
-        reason,
-        [(1, "failed")],
-    )
-    assert (delivery.attempts[0].status_code, delivery.attempts[0].response_body) == (code, "\ufffd\ufffd no")
-
-
 async def test_a_redirect_is_not_followed(hooked: WebhookBrand, receiver: WebhookReceiver) -> None:
     receiver.behave(redirect(receiver.url("/elsewhere?token=hidden")))
-    await hooked.hear_at(receiver.url())
+    await hooked.hear_at(receiver.url(), retries=RetryMode.ONCE)
     await hooked.happen(hooked.event())
 
     async with hooked.dispatching():
@@ -131,7 +112,7 @@ async def test_an_event_that_comes_twice_is_posted_once(
 async def test_an_event_that_nobody_hears_leaves_no_row(hooked: WebhookBrand) -> None:
     await hooked.happen(hooked.event())
 
-    assert await hooked.database.pool.fetchval("SELECT count(*) FROM webhook_events") == 0
+    assert await hooked.database.pool.fetchval("SELECT count(*) FROM delivery_payloads") == 0
     assert await hooked.deliveries() == []
 
 
@@ -159,35 +140,111 @@ async def test_an_endpoint_of_the_account_hears_all_its_brands(
     assert await stranger.deliveries() == []
 
 
-async def test_a_secret_of_another_key_ring_is_told_apart_from_a_bad_endpoint(
+async def test_a_maily_endpoint_gets_what_its_document_says(
+    hooked: WebhookBrand, receiver: WebhookReceiver
+) -> None:
+    _, secret = await create_endpoint(
+        hooked.database.pool,
+        hooked.key_ring,
+        NewEndpoint(url=receiver.url(), brand_id=hooked.id, profile=Profile.MAILY),
+        guard=ANYWHERE,
+    )
+    await hooked.happen(hooked.event())
+
+    async with hooked.dispatching():
+        (request,) = await receiver.received(1)
+        await hooked.settled()
+
+    assert request.header("X-Maily-Event") == "subscriber.created"
+    assert re.fullmatch(r"evt_[a-z0-9]{24}", request.header("X-Maily-Delivery-Id"))
+    expected = hmac.new(secret.encode(), request.body, hashlib.sha256).hexdigest()
+    assert request.header("X-Maily-Signature") == expected
+    body = json.loads(request.body)
+    assert (body["id"], body["event"]) == (request.header("X-Maily-Delivery-Id"), "subscriber.created")
+    standardwebhooks.Webhook(secret).verify(request.body, dict(request.headers))
+
+
+async def test_the_ledger_tells_what_went_over_the_wire(
     hooked: WebhookBrand, receiver: WebhookReceiver
 ) -> None:
     await hooked.hear_at(receiver.url())
     await hooked.happen(hooked.event())
-    other_keys = WebhookBrand(database=hooked.database, account_id=hooked.account_id, id=hooked.id)
 
-    async with other_keys.dispatching():
+    async with hooked.dispatching():
         (delivery,) = await hooked.settled()
 
-    assert delivery.reason is Reason.SECRET_UNREADABLE
-    assert receiver.requests == []
+    (attempt,) = delivery.attempts
+    assert attempt.request_head is not None
+    assert attempt.request_head.startswith("POST /hook HTTP/1.1\r\n")
+    assert "webhook-signature: v1," in attempt.request_head
+    assert attempt.response_head is not None
+    assert attempt.response_head.startswith("HTTP/1.1 200 OK\r\n")
+    assert None not in (attempt.phases.connect, attempt.phases.first_byte, attempt.phases.body)
+    assert attempt.trigger == "automatic"
 
 
-async def test_show_counts_and_names_the_last_failure(
+async def test_sequences_count_up_without_gaps(hooked: WebhookBrand, receiver: WebhookReceiver) -> None:
+    await hooked.hear_at(receiver.url())
+    async with hooked.dispatching():
+        for _ in range(4):
+            await hooked.happen(*(hooked.event() for _ in range(5)))
+        await hooked.settled(20)
+
+    sequences = sorted(int(request.header("webhook-sequence")) for request in receiver.requests)
+    assert sequences == list(range(1, 21))
+
+
+async def test_the_trace_of_an_event_goes_on_in_its_post(
     hooked: WebhookBrand, receiver: WebhookReceiver
 ) -> None:
-    endpoint, _ = await hooked.hear_at(receiver.url())
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    await hooked.hear_at(receiver.url())
+    await hooked.happen(replace(hooked.event(), traceparent=trace))
+
     async with hooked.dispatching():
-        await hooked.happen(hooked.event())
-        await hooked.settled()
-        receiver.behave(status(502))
-        await hooked.happen(hooked.event())
+        (request,) = await receiver.received(1)
+
+    assert request.header("traceparent") == trace
+
+
+async def test_one_connection_serves_one_post_after_the_other(
+    hooked: WebhookBrand, receiver: WebhookReceiver
+) -> None:
+    await hooked.hear_at(receiver.url())
+    async with hooked.dispatching():
+        for count in range(1, 4):
+            await hooked.happen(hooked.event())
+            await hooked.settled(count)
+
+    assert receiver.connections == 1
+
+
+async def test_nothing_is_missing_afterwards(hooked: WebhookBrand, receiver: WebhookReceiver) -> None:
+    await hooked.hear_at(receiver.url())
+    await hooked.happen(hooked.event(), hooked.event())
+    async with hooked.dispatching():
         await hooked.settled(2)
+    assert await find_missing(hooked.database.pool) == 0
+
     await hooked.happen(hooked.event())
+    await hooked.database.pool.execute("DELETE FROM delivery_queue")
 
-    report = await show_endpoint(hooked.database.pool, hooked.id)
+    assert await find_missing(hooked.database.pool) == 1
 
-    assert report.endpoint == endpoint
-    assert (report.waiting, report.delivered, report.failed) == (1, 1, 1)
-    assert report.last_failure is not None
-    assert (report.last_failure.reason, report.last_failure.status_code) == (Reason.HTTP_5XX, 502)
+
+async def test_an_endpoint_that_an_event_never_reached_is_missing(
+    hooked: WebhookBrand, receiver: WebhookReceiver
+) -> None:
+    await hooked.hear_at(receiver.url())
+    other, _ = await create_endpoint(
+        hooked.database.pool,
+        hooked.key_ring,
+        NewEndpoint(url=receiver.url(), brand_id=hooked.id),
+        guard=ANYWHERE,
+    )
+    await hooked.happen(hooked.event())
+    await hooked.database.pool.execute("DELETE FROM delivery_queue WHERE endpoint_id = $1", other.id)
+    await hooked.database.pool.execute("DELETE FROM deliveries WHERE endpoint_id = $1", other.id)
+    await hooked.database.pool.execute("UPDATE deliveries SET created_at = now() + interval '2 minutes'")
+
+    assert await find_missing(hooked.database.pool) == 1

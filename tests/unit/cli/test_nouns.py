@@ -15,3 +15,14 @@ def test_every_noun_can_be_made_listed_and_shown_in_json(noun: str, verb: str) -
     assert isinstance(group, click.Group)
     options = {option for parameter in group.commands[verb].params for option in parameter.opts}
     assert "--json" in options
+
+
+def test_a_webhook_is_created_by_the_words_that_set_it() -> None:
+    group = main.commands["webhook"]
+    assert isinstance(group, click.Group)
+    short, full = (
+        {option for parameter in group.commands[verb].params for option in parameter.opts}
+        for verb in ("set", "create")
+    )
+
+    assert short <= full

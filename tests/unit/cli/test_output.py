@@ -8,7 +8,7 @@ from uuid import UUID
 import orjson
 import pytest
 
-from mailement_cli.output import show_many, show_one, to_json
+from mailement_cli.output import say, show_block, show_many, show_one, to_json
 
 
 class Mood(StrEnum):
@@ -88,3 +88,26 @@ def test_things_inside_of_things_become_json() -> None:
 
     assert orjson.loads(shown)["things"][0]["delay"] == 172800.0
     assert orjson.loads(shown)["event"] == "00000000-0000-0000-0000-000000000001"
+
+
+def test_bytes_become_text_in_json() -> None:
+    assert orjson.loads(to_json({"body": b'{"a":1}', "odd": b"\xff"})) == {"body": '{"a":1}', "odd": "\\xff"}
+
+
+def test_a_paragraph_fits_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+
+    say("word " * 30)
+
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= 40
+
+
+def test_a_block_keeps_its_lines_and_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    show_block("answer", "HTTP/1.1 200 OK\r\nX-Colour: \x1b[31m\r\n\r\n")
+    show_block("nothing", None)
+
+    assert capsys.readouterr().out == "\nanswer\n  HTTP/1.1 200 OK\n  X-Colour: \\x1b[31m\n"

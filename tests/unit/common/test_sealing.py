@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from mailement_common.sealing import BadKeyRing, CannotOpen, KeyRing, new_key
+from mailement_common.sealing import BadKeyRing, CannotOpen, KeyRing, key_id_of, new_key
 
 OLD, NEW = new_key("old"), new_key("new")
 OWNER = "webhook:12"
@@ -128,3 +128,10 @@ def test_a_signature_outlives_the_key_that_takes_the_front() -> None:
     signature = KeyRing(OLD).sign(b"12", purpose="unsubscribe")
 
     assert KeyRing(f"{NEW},{OLD}").signed(b"12", signature, purpose="unsubscribe")
+
+
+def test_a_sealed_secret_names_the_key_that_it_was_sealed_with() -> None:
+    keys = KeyRing(f"{NEW},{OLD}")
+
+    assert key_id_of(keys.seal("geheim", owner=OWNER)) == keys.sealing_key_id == "new"
+    assert key_id_of("damaged") == ""

@@ -8,11 +8,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from mailement_common.signing import mailement_signature, standard_signature
+from mailement_common.signing import (
+    Signer,
+    mailement_signature,
+    maily_signature,
+    standard_signature,
+)
 
 BODY = b'{"event":"subscriber.confirmed"}'
+
+
+def _printed(key: bytes) -> str:
+    return "whsec_" + base64.b64encode(key).decode()
 
 
 def test_the_signature_of_rfc_4231_s_second_case() -> None:
@@ -59,3 +70,29 @@ def test_a_secret_without_the_prefix_is_taken_as_its_bytes() -> None:
     expected = base64.b64encode(hmac.new(b"geheim", b"m.1." + BODY, hashlib.sha256).digest()).decode()
 
     assert standard_signature("geheim", "m", 1, BODY) == f"v1,{expected}"
+
+
+def test_maily_s_signature_is_the_same_digits_alone() -> None:
+    assert f"sha256={maily_signature('geheim', BODY)}" == mailement_signature("geheim", BODY)
+
+
+@given(
+    secret=st.one_of(st.text().filter(lambda text: not text.startswith("whsec_")), st.binary().map(_printed)),
+    body=st.binary(),
+    at=st.integers(0, 2**40),
+)
+def test_a_signer_used_twice_signs_as_one_made_for_each(secret: str, body: bytes, at: int) -> None:
+    signer = Signer(secret)
+
+    for _ in range(2):
+        assert signer.hexadecimal(body) == maily_signature(secret, body)
+        assert signer.standard("m", at, body) == standard_signature(secret, "m", at, body)
+
+
+def test_a_secret_that_cannot_be_decoded_is_refused_at_once() -> None:
+    with pytest.raises(ValueError):
+        Signer("whsec_abc")
+
+
+def test_a_signer_does_not_show_its_secret() -> None:
+    assert "geheim" not in repr(Signer("geheim"))

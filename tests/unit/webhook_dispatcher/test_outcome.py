@@ -2,106 +2,251 @@
 
 from __future__ import annotations
 
-import socket
-import ssl
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
-import aiohttp
 import pytest
-from aiohttp.client_reqrep import ConnectionKey
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mailement_webhook_dispatcher.outcome import AddressBlocked, Answer, Delivered, Failed, Fault, judge
+from mailement_webhook_dispatcher.http.exchange import Answer, Exchange, Fault, FaultKind, Phases
+from mailement_webhook_dispatcher.outcome import (
+    Delivered,
+    GiveUp,
+    OurFault,
+    Outcome,
+    Retry,
+    calls_for_fewer,
+    judge,
+)
 from mailement_webhooks.deliveries import Reason
+from mailement_webhooks.endpoints import RetryMode
+from mailement_webhooks.rules.retries import MOST_TRIES
 
-_KEY = ConnectionKey("receiver.example", 443, True, True, None, None, None)
+AT = datetime(2026, 5, 19, 17, 42, tzinfo=UTC)
+HOUR = timedelta(hours=1)
 
 
-def _connecting(cause: OSError) -> aiohttp.ClientConnectorError:
-    return aiohttp.ClientConnectorError(_KEY, cause)
+def _exchange(answer: Answer | None = None, fault: Fault | None = None) -> Exchange:
+    return Exchange(answer=answer, fault=fault, phases=Phases(), request_head="", reused=False)
+
+
+def _answer(status: int, **headers: str) -> Answer:
+    return Answer(
+        status=status, headers=tuple((name.replace("_", "-"), value) for name, value in headers.items())
+    )
+
+
+def _fault(kind: FaultKind) -> Fault:
+    return Fault(kind=kind, detail="in words")
+
+
+def _judge(
+    answer: Answer | None = None, fault: Fault | None = None, *, retries: RetryMode = RetryMode.SCHEDULE
+) -> Outcome:
+    return judge(_exchange(answer, fault), retries=retries, at=AT)
+
+
+def _retry_after(status: int, value: str) -> timedelta | None:
+    outcome = _judge(_answer(status, Retry_After=value))
+    assert isinstance(outcome, Retry)
+    return outcome.retry_after
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 def test_any_2xx_is_delivered(status: int) -> None:
-    answer = Answer(status=status, body=b"")
+    assert _judge(Answer(status=status)) == Delivered()
 
-    assert judge(answer) == Delivered(answer=answer)
+
+def test_a_2xx_with_more_to_say_than_is_read_is_delivered() -> None:
+    assert _judge(Answer(status=200, body=b"x" * 4096, complete=False)) == Delivered()
+
+
+@pytest.mark.parametrize("kind", [FaultKind.BODY_TIMEOUT, FaultKind.RESET, FaultKind.BAD_RESPONSE])
+def test_a_2xx_that_broke_off_is_not(kind: FaultKind) -> None:
+    outcome = _judge(Answer(status=200, complete=False), _fault(kind))
+
+    assert isinstance(outcome, Retry)
+    assert (outcome.reason, outcome.most_tries) == (Reason(kind.value), MOST_TRIES)
 
 
 @pytest.mark.parametrize(
-    ("status", "reason"),
+    ("status", "reason", "tries"),
     [
-        (101, Reason.HTTP_OTHER),
-        (300, Reason.REDIRECT),
-        (301, Reason.REDIRECT),
-        (304, Reason.REDIRECT),
-        (308, Reason.REDIRECT),
-        (400, Reason.HTTP_4XX),
-        (410, Reason.HTTP_4XX),
-        (429, Reason.HTTP_4XX),
-        (500, Reason.HTTP_5XX),
-        (599, Reason.HTTP_5XX),
-        (600, Reason.HTTP_OTHER),
+        (101, Reason.HTTP_OTHER, 3),
+        (300, Reason.REDIRECT, 3),
+        (302, Reason.REDIRECT, 3),
+        (304, Reason.REDIRECT, 3),
+        (308, Reason.REDIRECT, 3),
+        (400, Reason.HTTP_4XX, 3),
+        (401, Reason.HTTP_4XX, 3),
+        (404, Reason.HTTP_4XX, 3),
+        (408, Reason.HTTP_4XX, MOST_TRIES),
+        (425, Reason.HTTP_4XX, MOST_TRIES),
+        (429, Reason.HTTP_4XX, MOST_TRIES),
+        (500, Reason.HTTP_5XX, MOST_TRIES),
+        (503, Reason.HTTP_5XX, MOST_TRIES),
+        (599, Reason.HTTP_5XX, MOST_TRIES),
+        (600, Reason.HTTP_OTHER, 3),
     ],
 )
-def test_every_other_status_has_failed(status: int, reason: Reason) -> None:
-    answer = Answer(status=status, body=b"no")
-
-    outcome = judge(answer)
-
-    assert isinstance(outcome, Failed)
-    assert (outcome.reason, outcome.answer) == (reason, answer)
-
-
-def test_a_redirect_names_its_target_without_the_query() -> None:
-    outcome = judge(Answer(status=302, body=b"", location="https://a.example/new?token=hidden#top"))
-
-    assert isinstance(outcome, Failed)
-    assert outcome.detail == "the endpoint redirects to https://a.example/new; set that URL instead"
+def test_every_other_status_has_its_class_and_its_number_of_tries(
+    status: int, reason: Reason, tries: int
+) -> None:
+    assert _judge(Answer(status=status)) == Retry(
+        reason=reason,
+        detail=f"the endpoint answered {status}"
+        if reason is not Reason.REDIRECT
+        else "the endpoint answered with a redirect; these are not followed",
+        most_tries=tries,
+    )
 
 
-def test_a_redirect_to_nonsense_is_still_a_redirect() -> None:
-    outcome = judge(Answer(status=302, body=b"", location="http://[nonsense"))
+def test_gone_is_flagged() -> None:
+    outcome = _judge(Answer(status=410))
 
-    assert isinstance(outcome, Failed)
+    assert isinstance(outcome, Retry)
+    assert (outcome.gone, outcome.most_tries) == (True, 3)
+
+
+def test_a_no_counts_as_what_it_says_also_when_its_body_broke_off() -> None:
+    outcome = _judge(_answer(503, Retry_After="60"), _fault(FaultKind.BODY_TIMEOUT))
+
+    assert isinstance(outcome, Retry)
+    assert (outcome.reason, outcome.retry_after) == (Reason.HTTP_5XX, timedelta(seconds=60))
+
+
+def test_a_redirect_names_its_target_without_query_or_password() -> None:
+    outcome = _judge(_answer(302, location="https://user:word@a.example/new?token=hidden#top"))
+
+    assert isinstance(outcome, Retry)
+    assert outcome.detail == "redirect to https://a.example/new: update the URL"
+
+
+@pytest.mark.parametrize("location", ["http://[nonsense", "\udc80\x00\x7f", "x" * 5000, ""])
+def test_a_redirect_to_nonsense_is_still_a_redirect(location: str) -> None:
+    outcome = _judge(_answer(302, location=location))
+
+    assert isinstance(outcome, Retry)
     assert outcome.reason is Reason.REDIRECT
+    assert outcome.detail.isprintable()
+    assert len(outcome.detail) <= 300
+
+
+@pytest.mark.parametrize("kind", list(FaultKind))
+def test_every_fault_has_the_reason_of_its_name_and_its_detail(kind: FaultKind) -> None:
+    outcome = _judge(fault=_fault(kind))
+
+    assert not isinstance(outcome, Delivered)
+    assert (outcome.reason, outcome.detail) == (Reason(kind.value), "in words")
+
+
+@pytest.mark.parametrize("kind", [FaultKind.BLOCKED_ADDRESS, FaultKind.BAD_URL])
+def test_what_can_never_be_reached_is_not_tried_again(kind: FaultKind) -> None:
+    assert isinstance(_judge(fault=_fault(kind)), GiveUp)
+
+
+@pytest.mark.parametrize("kind", [FaultKind.DNS, FaultKind.TLS, FaultKind.CONNECT_REFUSED])
+def test_names_certificates_and_servers_come_back(kind: FaultKind) -> None:
+    outcome = _judge(fault=_fault(kind))
+
+    assert isinstance(outcome, Retry)
+    assert outcome.most_tries == MOST_TRIES
+
+
+@pytest.mark.parametrize("retries", list(RetryMode))
+def test_a_mistake_of_ours_is_nobody_else_s(retries: RetryMode) -> None:
+    mistake = _judge(fault=_fault(FaultKind.INTERNAL_ERROR), retries=retries)
+
+    assert mistake == OurFault(reason=Reason.INTERNAL_ERROR, detail="in words")
+    assert isinstance(_judge(retries=retries), OurFault)
+
+
+@pytest.mark.parametrize("status", [302, 400, 429, 500, 600])
+def test_where_one_attempt_is_promised_it_stays_at_one(status: int) -> None:
+    assert isinstance(_judge(Answer(status=status), retries=RetryMode.ONCE), GiveUp)
+
+
+def test_where_one_attempt_is_promised_the_endpoint_s_wishes_are_heard_all_the_same() -> None:
+    asked = _judge(_answer(429, Retry_After="60"), retries=RetryMode.ONCE)
+    gone = _judge(Answer(status=410), retries=RetryMode.ONCE)
+
+    assert isinstance(asked, GiveUp)
+    assert asked.retry_after == timedelta(seconds=60)
+    assert isinstance(gone, GiveUp)
+    assert gone.gone
+
+
+def test_retry_after_may_be_seconds_or_a_date() -> None:
+    in_two_minutes = format_datetime(AT + timedelta(minutes=2), usegmt=True)
+
+    assert _retry_after(429, "120") == timedelta(minutes=2)
+    assert _retry_after(503, f" {in_two_minutes} ") == timedelta(minutes=2)
+    assert _retry_after(503, in_two_minutes.replace("GMT", "-0000")) == timedelta(minutes=2)
+
+
+def test_retry_after_is_bounded() -> None:
+    far = format_datetime(AT + timedelta(days=400), usegmt=True)
+
+    assert [_retry_after(503, value) for value in ("86400", "9" * 5000, far)] == [HOUR] * 3
+    assert [_retry_after(429, value) for value in ("86400", "9" * 5000, far)] == [10 * HOUR] * 3
+
+
+@pytest.mark.parametrize("status", [400, 408, 410, 500, 502])
+def test_retry_after_is_heard_on_429_and_503_alone(status: int) -> None:
+    assert _retry_after(status, "120") is None
+
+
+@pytest.mark.parametrize("value", ["", "0", "-5", "1.5", "soon", "²", "Thu, 01 Jan 1970 00:00:00 GMT"])
+def test_a_retry_after_that_asks_for_nothing_is_none(value: str) -> None:
+    assert _retry_after(429, value) is None
+
+
+_PARTS_OF_DATES = [
+    "Wed",
+    ",",
+    " ",
+    "21",
+    "Oct",
+    "2026",
+    "07:28:00",
+    "GMT",
+    "+0000",
+    "-9999",
+    "9" * 20,
+    "0",
+    ":",
+]
+
+
+@given(st.one_of(st.text(max_size=40), st.lists(st.sampled_from(_PARTS_OF_DATES)).map("".join)))
+def test_no_retry_after_is_a_stumbling_block(value: str) -> None:
+    asked = _retry_after(503, value)
+
+    assert asked is None or timedelta() < asked <= HOUR
+
+
+def test_the_wish_is_told_in_words() -> None:
+    outcome = _judge(_answer(429, Retry_After="120"))
+
+    assert isinstance(outcome, Retry)
+    assert outcome.detail == "the endpoint answered 429 and asks to be left alone for 120 s"
 
 
 @pytest.mark.parametrize(
-    ("error", "reason"),
+    ("exchange", "fewer"),
     [
-        (_connecting(AddressBlocked("10.0.0.1 is not a public address")), Reason.BLOCKED_ADDRESS),
-        (aiohttp.ClientConnectorDNSError(_KEY, socket.gaierror(-2, "unknown")), Reason.DNS),
-        (_connecting(ConnectionRefusedError(111, "refused")), Reason.CONNECT_REFUSED),
-        (_connecting(ConnectionResetError(104, "reset")), Reason.RESET),
-        (_connecting(OSError(113, "No route to host")), Reason.CONNECT_FAILED),
-        (_connecting(OSError("Multiple exceptions: …")), Reason.CONNECT_FAILED),
-        (aiohttp.ClientConnectorSSLError(_KEY, ssl.SSLError(1, "handshake failure")), Reason.TLS),
-        (
-            aiohttp.ClientConnectorCertificateError(_KEY, ssl.SSLCertVerificationError(1, "expired")),
-            Reason.TLS,
-        ),
-        (aiohttp.ConnectionTimeoutError(), Reason.CONNECT_TIMEOUT),
-        (TimeoutError(), Reason.READ_TIMEOUT),
-        (aiohttp.SocketTimeoutError(), Reason.READ_TIMEOUT),
-        (aiohttp.ServerDisconnectedError(), Reason.RESET),
-        (aiohttp.ClientOSError(104, "reset"), Reason.RESET),
-        (aiohttp.ClientPayloadError(), Reason.BAD_RESPONSE),
-        (aiohttp.InvalidURL("http://…"), Reason.BAD_URL),
-        (UnicodeError("label too long"), Reason.BAD_URL),
-        (RuntimeError("a mistake of ours"), Reason.INTERNAL_ERROR),
+        (_exchange(Answer(status=200)), False),
+        (_exchange(Answer(status=429)), True),
+        (_exchange(Answer(status=503)), True),
+        (_exchange(Answer(status=500)), False),
+        (_exchange(Answer(status=404)), False),
+        (_exchange(fault=_fault(FaultKind.READ_TIMEOUT)), True),
+        (_exchange(fault=_fault(FaultKind.CONNECT_REFUSED)), True),
+        (_exchange(fault=_fault(FaultKind.TLS)), False),
+        (_exchange(fault=_fault(FaultKind.BLOCKED_ADDRESS)), False),
+        (_exchange(Answer(status=200), _fault(FaultKind.BODY_TIMEOUT)), True),
     ],
 )
-def test_every_fault_has_its_class(error: Exception, reason: Reason) -> None:
-    outcome = judge(Fault(error=error))
-
-    assert isinstance(outcome, Failed)
-    assert (outcome.reason, outcome.answer) == (reason, None)
-    assert outcome.detail
-
-
-def test_a_body_that_does_not_end_is_told_from_an_answer_that_never_began() -> None:
-    begun = Answer(status=200, body=b"...")
-
-    outcome = judge(Fault(error=TimeoutError(), answer=begun))
-
-    assert isinstance(outcome, Failed)
-    assert (outcome.reason, outcome.answer) == (Reason.BODY_TIMEOUT, begun)
+def test_overload_is_told_from_other_failures(exchange: Exchange, fewer: bool) -> None:
+    assert calls_for_fewer(exchange) is fewer

@@ -43,3 +43,21 @@ def test_networks_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
 def test_what_is_no_network_is_a_fault_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationFaults, match="MAILEMENT_WEBHOOK_ALLOW_CIDRS"):
         _load(monkeypatch, MAILEMENT_WEBHOOK_ALLOW_CIDRS="127.0.0.1/8")
+
+
+def test_what_was_sent_is_not_kept_longer_than_that_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigurationFaults, match="MAILEMENT_WEBHOOK_PAYLOAD_DAYS"):
+        _load(monkeypatch, MAILEMENT_WEBHOOK_LEDGER_DAYS="30", MAILEMENT_WEBHOOK_PAYLOAD_DAYS="31")
+
+
+@pytest.mark.parametrize(
+    ("variable", "too_little"),
+    [
+        ("MAILEMENT_WEBHOOK_LEDGER_DAYS", "29"),
+        ("MAILEMENT_WEBHOOK_PAYLOAD_DAYS", "13"),
+        ("MAILEMENT_WEBHOOK_BRAND_CONCURRENCY", "0"),
+    ],
+)
+def test_bounds_are_kept(monkeypatch: pytest.MonkeyPatch, variable: str, too_little: str) -> None:
+    with pytest.raises(ConfigurationFaults, match=variable):
+        _load(monkeypatch, **{variable: too_little})

@@ -3,78 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mailement_webhooks.errors import UrlRefused
-from mailement_webhooks.rules.guard import Guard, parse_networks
+from mailement_webhooks.rules.guard import Guard, destination_of, parse_networks
+from tests.support.spellings import (
+    DISGUISES,
+    EMBEDDINGS,
+    METADATA,
+    denied_hosts,
+    denied_v4,
+    public_v4,
+    spelled,
+)
 
 CLOSED = Guard()
 LOOPBACK_ALLOWED = Guard(allow=parse_networks("127.0.0.0/8,::1"))
 
-_DENIED_V4 = [
-    IPv4Network(network)
-    for network in (
-        "0.0.0.0/8",
-        "10.0.0.0/8",
-        "100.64.0.0/10",
-        "127.0.0.0/8",
-        "168.63.129.16/32",
-        "169.254.0.0/16",
-        "172.16.0.0/12",
-        "192.0.0.0/24",
-        "192.0.2.0/24",
-        "192.88.99.0/24",
-        "192.168.0.0/16",
-        "198.18.0.0/15",
-        "198.51.100.0/24",
-        "203.0.113.0/24",
-        "224.0.0.0/4",
-        "240.0.0.0/4",
-    )
-]
 _PUBLIC_V6 = IPv6Network("2000::/3")
-
-
-def _within(network: IPv4Network) -> st.SearchStrategy[IPv4Address]:
-    first, last = int(network.network_address), int(network.broadcast_address)
-    return st.integers(min_value=first, max_value=last).map(IPv4Address)
-
-
-denied_v4 = st.sampled_from(_DENIED_V4).flatmap(_within)
-public_v4 = (
-    st.integers(min_value=0, max_value=2**32 - 1)
-    .map(IPv4Address)
-    .filter(lambda address: not any(address in network for network in _DENIED_V4))
-)
-
-
-def _embed(prefix: str, shift: int = 0, *, inverted: bool = False) -> Callable[[IPv4Address], IPv6Address]:
-    """An IPv6 address that carries an IPv4 address, `shift` bits from its end."""
-
-    def embed(address: IPv4Address) -> IPv6Address:
-        carried = int(address) ^ (0xFFFFFFFF if inverted else 0)
-        return IPv6Address(int(IPv6Address(prefix)) | carried << shift)
-
-    return embed
-
-
-EMBEDDINGS = {
-    "mapped": _embed("::ffff:0:0"),
-    "compatible": _embed("::"),
-    "translated": _embed("::ffff:0:0:0"),
-    "nat64": _embed("64:ff9b::"),
-    "local nat64": _embed("64:ff9b:1::"),
-    "6to4": _embed("2002::", 80),
-    "teredo client": _embed("2001::", inverted=True),
-    "teredo server": _embed("2001::", 64),
-    "isatap": _embed("fe80::5efe:0:0"),
-}
 
 
 @given(denied_v4, st.sampled_from(sorted(EMBEDDINGS)))
@@ -147,43 +100,7 @@ def test_a_refusal_says_which_address_and_why() -> None:
 # Spellings: what a resolver makes an address of, so must we.
 
 
-def _number(value: int) -> st.SearchStrategy[str]:
-    zeros = st.integers(min_value=0, max_value=4).map(lambda count: "0" * count)
-    return st.one_of(
-        st.just(str(value)),
-        zeros.map(lambda more: f"0{more}{value:o}"),
-        zeros.map(lambda more: f"0x{more}{value:x}"),
-        st.just(f"0X{value:X}"),
-    )
-
-
-def _spelled(address: IPv4Address) -> st.SearchStrategy[str]:
-    """Whole, or in two, three or four parts, each decimal, octal or hexadecimal."""
-
-    def parts(count: int) -> st.SearchStrategy[str]:
-        octets = address.packed
-        rest = int.from_bytes(octets[count - 1 :])
-        return st.tuples(*(_number(value) for value in (*octets[: count - 1], rest))).map(".".join)
-
-    return st.integers(min_value=1, max_value=4).flatmap(parts)
-
-
-_WIDE_DIGITS = str.maketrans("0123456789", "０１２３４５６７８９")
-_RINGED_DIGITS = str.maketrans("0123456789", "⓪①②③④⑤⑥⑦⑧⑨")
-_DISGUISES: tuple[Callable[[str], str], ...] = (
-    lambda host: host,
-    lambda host: host + ".",
-    lambda host: host.translate(_WIDE_DIGITS),
-    lambda host: host.translate(_RINGED_DIGITS),
-    lambda host: host.replace(".", "。"),
-    lambda host: host.replace(".", "．"),
-    lambda host: host.replace(".", "｡"),
-    lambda host: host[0] + "\u00ad" + host[1:],
-    lambda host: host[0] + "\u200b" + host[1:],
-)
-
-
-@given(denied_v4.flatmap(_spelled), st.sampled_from(_DISGUISES), st.sampled_from(["http", "https", "HTTP"]))
+@given(denied_v4.flatmap(spelled), st.sampled_from(DISGUISES), st.sampled_from(["http", "https", "HTTP"]))
 def test_a_url_to_a_denied_address_is_refused_in_every_spelling(
     host: str, disguise: Callable[[str], str], scheme: str
 ) -> None:
@@ -200,12 +117,37 @@ def test_a_url_to_a_denied_address_in_brackets_is_refused(
         CLOSED.refuse_url(f"http://[{carrier.exploded if exploded else carrier}]/hook")
 
 
+@given(denied_hosts)
+def test_a_url_to_a_denied_host_is_refused_or_its_address_is(host: str) -> None:
+    """Where it is set and where it is dialled, with the same words."""
+    with pytest.raises(UrlRefused) as refused:
+        CLOSED.refuse_url(f"http://{host}/hook")
+    with contextlib.suppress(UrlRefused):
+        address = destination_of(f"http://{host}/hook").address
+        assert address is not None
+        assert CLOSED.refusal(address) == refused.value.reason
+
+
+@pytest.mark.parametrize(
+    "address", [*METADATA, "[fd00:ec2::254]", "[fd20:ce::254]", "[::ffff:169.254.169.254]"]
+)
+def test_the_metadata_of_a_cloud_is_refused(address: str) -> None:
+    with pytest.raises(UrlRefused):
+        CLOSED.refuse_url(f"http://{address}/latest/meta-data/")
+
+
+@given(public_v4)
+def test_an_isatap_address_is_judged_by_both_its_halves(address: IPv4Address) -> None:
+    assert CLOSED.refusal(IPv6Address(int(IPv6Address("2606:4700::5efe:0:0")) | int(address))) is None
+    assert CLOSED.refusal(IPv6Address(int(IPv6Address("fe80::5efe:0:0")) | int(address))) is not None
+
+
 @given(public_v4)
 def test_a_url_to_a_public_address_is_accepted(address: IPv4Address) -> None:
     CLOSED.refuse_url(f"https://{address}/hook")
 
 
-@given(public_v4.flatmap(lambda address: _spelled(address).filter(lambda host: host != str(address))))
+@given(public_v4.flatmap(lambda address: spelled(address).filter(lambda host: host != str(address))))
 def test_a_public_address_in_an_unusual_spelling_is_refused(host: str) -> None:
     """The HTTP client would not dial it."""
     with pytest.raises(UrlRefused, match="unusual way to write"):
@@ -263,9 +205,17 @@ def test_ordinary_urls_are_accepted(url: str) -> None:
         ("https://receiver.example/\r\nX-Header: 1", "spaces"),
         ("\thttps://receiver.example/", "spaces"),
         ("https://receiver.example\\@127.0.0.1/", "backslashes"),
+        ("https://\u2603.example\u2603/", "can exist"),
         ("https://a..example/", "can exist"),
         ("https://./", "can exist"),
         ("https://" + "a" * 64 + ".example/", "can exist"),
+        ("https://receiver\u00a0x.example/", "can exist"),
+        ("https://127.0.0.1\u2003x/", "can exist"),
+        ("https://receiver\uff05.example/", "can exist"),
+        ('https://receiver".example/', "can exist"),
+        ("https://receiver<b>.example/", "can exist"),
+        ("https://receiver,other.example/", "can exist"),
+        ("https://receiver.example/\ud800", "no text"),
         ("https://256.1.1.1/", "neither a name nor an address"),
         ("https://1.2.3.4.5/", "neither a name nor an address"),
         ("https://08.8.8.8/", "neither a name nor an address"),
@@ -278,6 +228,28 @@ def test_a_refused_url_comes_with_its_reason(url: str, reason: str) -> None:
         CLOSED.refuse_url(url)
 
 
+@pytest.mark.parametrize(
+    "url", ["https://user:secret@a\u2100b.example/", "https://user:secret@[::1/", "https://a.example:secret/"]
+)
+def test_a_refusal_quotes_no_secret(url: str) -> None:
+    with pytest.raises(UrlRefused) as refused:
+        CLOSED.refuse_url(url)
+
+    assert "secret" not in refused.value.reason
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("Bücher.example", "xn--bcher-kva.example"),
+        ("ＡＢＣ.example.", "abc.example"),
+        ("a_b.example", "a_b.example"),
+    ],
+)
+def test_a_name_is_read_as_a_resolver_would_read_it(host: str, name: str) -> None:
+    assert destination_of(f"https://{host}/").host == name
+
+
 @given(st.text(alphabet="0123456789abcdefxX.", min_size=1, max_size=24))
 def test_what_the_c_library_takes_for_an_address_is_judged_as_that_address(host: str) -> None:
     try:
@@ -287,6 +259,12 @@ def test_what_the_c_library_takes_for_an_address_is_judged_as_that_address(host:
     if CLOSED.refusal(address) is not None:
         with pytest.raises(UrlRefused):
             CLOSED.refuse_url(f"http://{host}/")
+
+
+@given(st.text(max_size=20))
+def test_a_host_that_is_accepted_can_stand_in_a_header(host: str) -> None:
+    with contextlib.suppress(UrlRefused):
+        assert re.fullmatch(r"[a-z0-9._:-]+", destination_of(f"http://{host}/").host)
 
 
 @given(st.text(max_size=80))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Final
 
 import click
@@ -19,8 +18,7 @@ from mailement_newsletter.catalog.brands import (
     update_brand,
 )
 from mailement_newsletter.rules.lifecycle import OptInMode
-from mailement_webhooks.errors import NoEndpoint
-from mailement_webhooks.usecases.delete_endpoint import delete_endpoint
+from mailement_webhooks.usecases.delete_endpoint import delete_endpoints_of
 
 _COLUMNS: Final = ("id", "slug", "name", "opt_in_mode", "account", "created_at")
 
@@ -126,8 +124,7 @@ async def delete(slug: str, *, yes: bool, as_json: bool) -> None:
             click.confirm(f"Delete brand {slug!r}?", abort=True, err=True)
         async with connection.transaction():
             await delete_brand(connection, found)
-            with suppress(NoEndpoint):
-                await delete_endpoint(connection, found.id)
+            await delete_endpoints_of(connection, found.id)
     show_one({"id": found.id, "slug": found.slug, "deleted": True}, as_json=as_json)
 
 

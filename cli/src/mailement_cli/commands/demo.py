@@ -32,6 +32,7 @@ from mailement_common.settings import DatabaseSettings, LogFormat, SecretSetting
 from mailement_newsletter.catalog.brands import delete_brand
 from mailement_webhooks.rules.guard import Guard
 from mailement_webhooks.settings import WebhookTargetSettings
+from mailement_webhooks.usecases.delete_endpoint import delete_endpoints_of
 
 _READY_SECONDS = 30
 
@@ -154,7 +155,9 @@ async def _demo_brand(place: Place, receiver: Receiver) -> AsyncIterator[str]:
         try:
             yield made.key
         finally:
-            await delete_brand(connection, made.brand)
+            async with connection.transaction():
+                await delete_brand(connection, made.brand)
+                await delete_endpoints_of(connection, made.brand.id)
     finally:
         await connection.close()
 

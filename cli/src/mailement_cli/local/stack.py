@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 import click
 
+from mailement_cli.local.interrupts import held_back, taken_as_ctrl_c
 from mailement_cli.local.ports import free_port
 from mailement_cli.local.servers import LocalServers, start_servers
 from mailement_common.sealing import new_key
@@ -31,12 +32,15 @@ def local_stack(folder: Path, settings: Callable[[], Mapping[str, str]]) -> Iter
     """Runs both servers and sets the environment for the services; what the environment has already said stands.
 
     `settings` is asked once the servers run, which takes long enough for a port to be taken by somebody else.
-    Raises LocalServerError.
+    From the first server's start to the last one's end, SIGINT and SIGTERM raise KeyboardInterrupt; while servers
+    start or stop, only after that. Raises LocalServerError.
     """
     environ = os.environ  # noqa: TID251  the services of this process will read it
     click.echo("starting PostgreSQL and RabbitMQ …")
-    servers = start_servers(folder, durable=True)
-    try:
+    with taken_as_ctrl_c(), ExitStack() as at_the_end:
+        with held_back():
+            servers = start_servers(folder, durable=True)
+            at_the_end.callback(_stop, folder, servers)
         click.echo(f"  {servers.describe()}")
         defaults = {
             **settings(),
@@ -50,7 +54,10 @@ def local_stack(folder: Path, settings: Callable[[], Mapping[str, str]]) -> Iter
             environ.setdefault(name, value)
         _hand_on(folder, {name: environ[name] for name in _HANDED_ON if name in environ})
         yield servers
-    finally:
+
+
+def _stop(folder: Path, servers: LocalServers) -> None:
+    with held_back():
         (folder / "env").unlink(missing_ok=True)
         click.echo("stopping PostgreSQL and RabbitMQ …")
         servers.stop()

@@ -46,6 +46,11 @@ class KeyRing:
         self._ciphers = {key_id: AESGCM(key) for key_id, key in self._keys.items()}
         self._sealing_id = next(iter(self._keys))
 
+    @property
+    def sealing_key_id(self) -> str:
+        """The id of the key that seals."""
+        return self._sealing_id
+
     def seal(self, secret: str, *, owner: str) -> str:
         """`owner` names the row (`webhook:12`): the result opens for no other."""
         nonce = os.urandom(_NONCE_BYTES)
@@ -71,6 +76,11 @@ class KeyRing:
     def signed(self, data: bytes, signature: bytes, *, purpose: str) -> bool:
         """Whether any key of the ring made this signature."""
         return any(hmac.compare_digest(_mac(key, purpose, data), signature) for key in self._keys.values())
+
+
+def key_id_of(sealed: str) -> str:
+    """The id of the key that a secret was sealed with; empty if it is damaged."""
+    return "".join(sealed.split("|")[1:2])
 
 
 def new_key(key_id: str) -> str:

@@ -1,4 +1,4 @@
-"""The setting that says where webhooks may go."""
+"""Settings of webhooks that more than one program needs."""
 
 from __future__ import annotations
 
@@ -20,4 +20,19 @@ class WebhookTargetSettings(EnvSettings):
         default=(),
         description="Networks that webhooks may reach although they are not public, comma separated "
         "(`127.0.0.0/8,10.1.0.0/16`).",
+    )
+
+
+class WebhookWaitSettings(EnvSettings):
+    webhook_order_seconds: float = Field(
+        default=600,
+        ge=1,
+        le=86_400,
+        description="Longest that an event waits for an earlier one of its subscriber, where an endpoint asks for order.",
+    )
+    webhook_hold_days: int = Field(
+        default=7,
+        ge=1,
+        le=90,
+        description="Days that deliveries for a paused or disabled endpoint are held before they are discarded.",
     )

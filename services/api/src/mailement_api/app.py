@@ -13,11 +13,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mailement_api import docs
 from mailement_api.context import RequestContext
 from mailement_api.dialects.mailement import routes as mailement
+from mailement_api.dialects.mailement.webhooks import routes as webhooks
+from mailement_api.dialects.mailement.webhooks.resource import Deps as WebhookDeps
 from mailement_api.keys import KeyCache
 from mailement_api.public import unsubscribe
 from mailement_api.settings import ApiSettings
 from mailement_common.health import Health, health_routes
 from mailement_common.sealing import KeyRing
+from mailement_webhooks.rules.guard import Guard
 
 
 class StaticPaths:
@@ -37,7 +40,19 @@ def create_app(
     """`wake` is called after each commit that wrote an event; `keys` remembers who may come in."""
     ring = KeyRing(settings.secret_keys.get_secret_value())
     native = mailement.Deps(pool=pool, keys=keys, wake=wake, max_body_bytes=settings.max_body_bytes)
-    served = mailement.endpoints(native)
+    served: Mapping[str, ASGIApp] = {
+        **mailement.endpoints(native),
+        **webhooks.resources(
+            WebhookDeps(
+                pool=pool,
+                keys=keys,
+                ring=ring,
+                guard=Guard(allow=settings.webhook_allow_cidrs),
+                waits=settings,
+                max_body_bytes=settings.max_body_bytes,
+            )
+        ),
+    }
     app = Starlette(
         routes=[
             Mount("/api/v1", mailement.router(served)),
@@ -47,7 +62,9 @@ def create_app(
         ],
         middleware=[
             Middleware(RequestContext),
-            Middleware(StaticPaths, endpoints={f"/api/v1{path}": post for path, post in served.items()}),
+            Middleware(
+                StaticPaths, endpoints={f"/api/v1{path}": endpoint for path, endpoint in served.items()}
+            ),
         ],
         exception_handlers={405: mailement.wrong_method},
     )

@@ -14,8 +14,10 @@ from starlette.routing import Route
 
 from mailement_api.context import name_endpoint
 from mailement_api.dialects.mailement import openapi as mailement
+from mailement_api.dialects.mailement.webhooks import openapi as webhooks
 from mailement_api.page import page
 
+_OPERATIONS: Final = (*mailement.OPERATIONS, *webhooks.OPERATIONS)
 _CODE: Final = re.compile(r"`([^`]*)`")
 
 
@@ -42,20 +44,23 @@ def document(public_url: str) -> dict[str, Any]:
         "info": {
             "title": "Mailement API",
             "version": version("mailement-api"),
-            "description": "Subscribe, unsubscribe, tag and enrol. Each key belongs to one brand.",
+            "description": "Subscribe, unsubscribe, tag and enrol; and what becomes of webhooks. Each key belongs to one brand.",
         },
         "servers": [{"url": public_url}],
-        "paths": mailement.paths(),
-        "components": {"schemas": mailement.schemas(), "securitySchemes": mailement.security_schemes()},
+        "paths": mailement.paths(_OPERATIONS),
+        "components": {
+            "schemas": mailement.schemas(_OPERATIONS),
+            "securitySchemes": mailement.security_schemes(),
+        },
     }
 
 
 def render(description: dict[str, Any]) -> str:
     info = description["info"]
     sections = [
-        _operation(description, path, operation)
+        _operation(description, method, path, operation)
         for path, methods in description["paths"].items()
-        for operation in methods.values()
+        for method, operation in methods.items()
     ]
     head = (
         f"<h1>{escape(info['title'])}</h1><p>{escape(info['description'])} "
@@ -65,16 +70,31 @@ def render(description: dict[str, Any]) -> str:
     return page(info["title"], head + "".join(sections))
 
 
-def _operation(description: dict[str, Any], path: str, operation: dict[str, Any]) -> str:
-    content = operation["requestBody"]["content"]["application/json"]
-    schema = description["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
+def _operation(description: dict[str, Any], method: str, path: str, operation: dict[str, Any]) -> str:
     success = operation["responses"]["200"]["content"]["application/json"]["example"]
     return (
-        f'<section id="{escape(operation["operationId"])}"><h2><span class="method">POST</span> '
+        f'<section id="{escape(operation["operationId"])}"><h2><span class="method">{method.upper()}</span> '
         f"<code>{escape(path)}</code></h2><p>{_prose(operation['summary'])}</p>"
-        f"<h3>Request</h3>{_example(content['example'])}{_fields(schema)}"
+        f"{_request(description, operation)}"
         f"<h3>Answer</h3>{_example(success)}<h3>Errors</h3>{_errors(operation['responses'])}</section>"
     )
+
+
+def _request(description: dict[str, Any], operation: dict[str, Any]) -> str:
+    """The body and what may stand behind the question mark; nothing where there is neither."""
+    text = ""
+    if "requestBody" in operation:
+        content = operation["requestBody"]["content"]["application/json"]
+        schema = description["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
+        text += f"<h3>Request</h3>{_example(content['example'])}{_fields(schema)}"
+    if query := [parameter for parameter in operation.get("parameters", []) if parameter["in"] == "query"]:
+        rows = "".join(
+            f"<tr><td><code>{escape(parameter['name'])}</code></td><td>{escape(_kind(parameter['schema']))}</td>"
+            f"<td>{_prose(parameter['description'])}</td></tr>"
+            for parameter in query
+        )
+        text += f"<h3>Query</h3><table><tbody>{rows}</tbody></table>"
+    return text
 
 
 def _fields(schema: dict[str, Any]) -> str:

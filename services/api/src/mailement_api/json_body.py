@@ -43,6 +43,15 @@ async def read_object(request: Request, *, max_bytes: int) -> dict[str, Any]:
     return parse_object(await _read(request, max_bytes))
 
 
+async def read_object_if_any(request: Request, *, max_bytes: int) -> dict[str, Any]:
+    """The same where nothing needs to be said: no body is as an empty object. Raises a BodyFault."""
+    body = await _read(request, max_bytes)
+    if not body:
+        return {}
+    _check_content_type(request.headers.get("content-type"))
+    return parse_object(body)
+
+
 def parse_object(body: bytes) -> dict[str, Any]:
     """Raises NotJson, NotAnObject."""
     try:

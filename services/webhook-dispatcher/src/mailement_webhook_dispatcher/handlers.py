@@ -2,45 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
 
 import asyncpg
 
 from mailement_common.bus.consumer import Handler
 from mailement_common.events.envelope import Envelope
-from mailement_common.events.types import EventType
+from mailement_webhooks.database import Connection
 from mailement_webhooks.endpoints import Profile
-from mailement_webhooks.rules.payload import subscriber_body
+from mailement_webhooks.ids import EndpointId
+from mailement_webhooks.rules.payload import body_for
+from mailement_webhooks.rules.profiles import OPERATIONAL_EVENT_TYPES, wire_name
+from mailement_webhooks.usecases.announce_due import announce_due
 from mailement_webhooks.usecases.record_events import WebhookEvent, record_events
 
-# Other events reach the queue too; nobody is told about them.
-HANDLERS: Final[Mapping[str, Callable[[Envelope], bytes]]] = {
-    EventType.SUBSCRIBER_CONFIRMED: subscriber_body,
-    EventType.SUBSCRIBER_UNSUBSCRIBED: subscriber_body,
-    EventType.SUBSCRIBER_BOUNCED: subscriber_body,
-    EventType.SUBSCRIBER_COMPLAINED: subscriber_body,
-}
 
+def ingest(
+    pool: asyncpg.Pool,
+    *,
+    wake: Callable[[Collection[EndpointId]], None],
+    is_ours: Callable[[EndpointId], bool],
+) -> Handler:
+    """The consumer's handler: one batch is one transaction.
 
-def ingest(pool: asyncpg.Pool, *, wake: Callable[[], None]) -> Handler:
-    """The consumer's handler: one batch is one transaction; `wake` is called when it made deliveries."""
+    `wake` is told whom there are deliveries for; those that are not `ours` are announced to their owner as well.
+    """
 
     async def handle(events: Sequence[Envelope]) -> None:
-        posted = [_webhook_event(event) for event in events if event.type in HANDLERS]
-        if posted and await record_events(pool, posted):
-            wake()
+        posted = [post for event in events for post in posts_of(event)]
+        if not posted:
+            return
+        async with pool.acquire() as connection, connection.transaction():
+            heard = await _record(connection, posted, is_ours)
+        wake(heard)
 
     return handle
 
 
-def _webhook_event(event: Envelope) -> WebhookEvent:
-    return WebhookEvent(
-        id=event.id,
-        profile=Profile.MAILEMENT,
-        brand_id=event.brand_id,
-        type=event.type,
-        body=HANDLERS[event.type](event),
-        occurred_at=event.occurred_at,
-        traceparent=event.traceparent,
-    )
+def posts_of(event: Envelope) -> Iterator[WebhookEvent]:
+    """The event as each profile posts it; nothing for one that no profile speaks of. Raises FactsMissing."""
+    operational = event.type in OPERATIONAL_EVENT_TYPES
+    for profile in Profile:
+        name, body = wire_name(profile, event), body_for(profile, event)
+        if name is not None and body is not None:
+            yield WebhookEvent(
+                id=event.id,
+                profile=profile,
+                brand_id=event.brand_id,
+                type=name,
+                body=body,
+                occurred_at=event.occurred_at,
+                order_key=None if operational else _id(event.data["subscriber"]),
+                about_endpoint=EndpointId(_id(event.data["endpoint"])) if operational else None,
+                traceparent=event.traceparent,
+            )
+
+
+async def _record(
+    connection: Connection, posted: Sequence[WebhookEvent], is_ours: Callable[[EndpointId], bool]
+) -> Collection[EndpointId]:
+    recorded = await record_events(connection, posted)
+    await announce_due(connection, [heard for heard in recorded.endpoint_ids if not is_ours(heard)])
+    return recorded.endpoint_ids
+
+
+def _id(facts: dict[str, Any]) -> int:
+    return int(facts["id"])

@@ -1,141 +1,176 @@
-"""What an attempt came to, judged from what came back or from what went wrong."""
+"""What an attempt came to, judged from what came back and from what went wrong."""
 
 from __future__ import annotations
 
-import socket
-import ssl
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Final
-from urllib.parse import urlsplit
 
-import aiohttp
-from typing_extensions import override
-
+from mailement_webhook_dispatcher.http.exchange import Answer, Exchange, Fault, FaultKind
 from mailement_webhooks.deliveries import Reason
+from mailement_webhooks.endpoints import RetryMode
+from mailement_webhooks.rules.retries import most_tries
+from mailement_webhooks.rules.shown_url import shown_url
 
 _LONGEST_DETAIL: Final = 300
+_GONE: Final = 410
+_TOO_MANY: Final = 429
+_UNAVAILABLE: Final = 503
 
+# What a receiver may ask for. Whoever counts requests may have to wait for a window to end.
+_LONGEST_WAIT: Final = {_TOO_MANY: timedelta(hours=10), _UNAVAILABLE: timedelta(hours=1)}
 
-class AddressBlocked(OSError):
-    """The guard refused an address at the socket; `reason` says why in words.
-
-    Its text is the same for every address of a name, or the connector would melt several refusals into one
-    unspecific error.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-    @override
-    def __str__(self) -> str:
-        return "the address is not allowed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """A status, and as much of the body as was read. `location`: where a redirect points."""
-
-    status: int
-    body: bytes
-    location: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """The exchange broke off. `answer`: what had come by then, if anything."""
-
-    error: Exception
-    answer: Answer | None = None
+_PRESSED: Final = frozenset(
+    {
+        FaultKind.CONNECT_REFUSED,
+        FaultKind.CONNECT_TIMEOUT,
+        FaultKind.CONNECT_FAILED,
+        FaultKind.RESET,
+        FaultKind.READ_TIMEOUT,
+        FaultKind.BODY_TIMEOUT,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
-    answer: Answer
+    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
-    """`detail` says it in words for people."""
+class Retry:
+    """Worth another try, if fewer than `most_tries` were made. `detail` says the reason in words for people.
+
+    `retry_after`: how long the endpoint asked to be left alone. `gone`: it answered 410.
+    """
 
     reason: Reason
     detail: str
-    answer: Answer | None = None
+    most_tries: int
+    retry_after: timedelta | None = None
+    gone: bool = False
 
 
-Outcome = Delivered | Failed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GiveUp:
+    """Not to be tried again; the endpoint is charged with it all the same, so the rest is as in Retry."""
+
+    reason: Reason
+    detail: str
+    retry_after: timedelta | None = None
+    gone: bool = False
 
 
-def judge(result: Answer | Fault) -> Outcome:
-    """2xx, complete and in time, is delivered; everything else has failed, redirects too."""
-    if isinstance(result, Answer):
-        return _judge_status(result)
-    reason, detail = _classify(result.error, has_status=result.answer is not None)
-    return Failed(reason=reason, detail=detail[:_LONGEST_DETAIL], answer=result.answer)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OurFault:
+    """It says nothing of the endpoint: neither its health nor the schedule pays for it."""
+
+    reason: Reason
+    detail: str
 
 
-def _judge_status(answer: Answer) -> Outcome:
-    match answer.status // 100:
-        case 2:
-            return Delivered(answer=answer)
+Outcome = Delivered | Retry | GiveUp | OurFault
+
+_DELIVERED: Final = Delivered()
+
+
+def judge(exchange: Exchange, *, retries: RetryMode, at: datetime) -> Outcome:
+    """2xx, whole or cut at 4096 bytes, and in time, is delivered; redirects are not followed.
+
+    An answer that says no counts as what it says, also when its body broke off. `at`: when the exchange ended.
+    """
+    answer, fault = exchange.answer, exchange.fault
+    if answer is not None and (fault is None or not _is_success(answer)):
+        return _DELIVERED if _is_success(answer) else _refused(answer, retries=retries, at=at)
+    if fault is None:
+        return OurFault(reason=Reason.INTERNAL_ERROR, detail="the exchange came to nothing")
+    return _failed(fault, retries=retries)
+
+
+def calls_for_fewer(exchange: Exchange) -> bool:
+    """Whether fewer posts at a time might have gone better: no answer in time, no connection, 429 or 503."""
+    if exchange.answer is not None and exchange.answer.status in _LONGEST_WAIT:
+        return True
+    return exchange.fault is not None and exchange.fault.kind in _PRESSED
+
+
+def _is_success(answer: Answer) -> bool:
+    return answer.status // 100 == 2
+
+
+def _failed(fault: Fault, *, retries: RetryMode) -> Outcome:
+    reason, detail = Reason(fault.kind.value), fault.detail[:_LONGEST_DETAIL]
+    if reason is Reason.INTERNAL_ERROR:
+        return OurFault(reason=reason, detail=detail)
+    most = most_tries(retries, reason, None)
+    if most == 1:
+        return GiveUp(reason=reason, detail=detail)
+    return Retry(reason=reason, detail=detail, most_tries=most)
+
+
+def _refused(answer: Answer, *, retries: RetryMode, at: datetime) -> Outcome:
+    reason = _class_of(answer.status)
+    retry_after = _retry_after(answer, at)
+    detail = _in_words(answer, retry_after)[:_LONGEST_DETAIL]
+    gone = answer.status == _GONE
+    most = most_tries(retries, reason, answer.status)
+    if most == 1:
+        return GiveUp(reason=reason, detail=detail, retry_after=retry_after, gone=gone)
+    return Retry(reason=reason, detail=detail, most_tries=most, retry_after=retry_after, gone=gone)
+
+
+def _class_of(status: int) -> Reason:
+    match status // 100:
         case 3:
-            return Failed(reason=Reason.REDIRECT, detail=_redirect(answer.location), answer=answer)
+            return Reason.REDIRECT
         case 4:
-            reason = Reason.HTTP_4XX
+            return Reason.HTTP_4XX
         case 5:
-            reason = Reason.HTTP_5XX
+            return Reason.HTTP_5XX
         case _:
-            reason = Reason.HTTP_OTHER
-    return Failed(reason=reason, detail=f"the endpoint answered {answer.status}", answer=answer)
+            return Reason.HTTP_OTHER
+
+
+def _in_words(answer: Answer, retry_after: timedelta | None) -> str:
+    if answer.status // 100 == 3:
+        return _redirect(answer.header("location"))
+    if retry_after is not None:
+        wait = f"{retry_after.total_seconds():.0f} s"
+        return f"the endpoint answered {answer.status} and asks to be left alone for {wait}"
+    return f"the endpoint answered {answer.status}"
 
 
 def _redirect(location: str | None) -> str:
-    """Without the query, which may carry a secret."""
     if location is None:
         return "the endpoint answered with a redirect; these are not followed"
     try:
-        target = urlsplit(location)._replace(query="", fragment="").geturl()
+        target = shown_url(location)
     except ValueError:
         target = "somewhere else"
-    return f"the endpoint redirects to {target}; set that URL instead"[:_LONGEST_DETAIL]
+    printable = "".join(character if character.isprintable() else "?" for character in target)
+    return f"redirect to {printable}: update the URL"
 
 
-def _classify(error: Exception, *, has_status: bool) -> tuple[Reason, str]:
-    """From the most special class to the most general, because many of them are OSErrors too."""
-    match error:
-        case aiohttp.ClientConnectorError():
-            return _classify_connecting(error)
-        case aiohttp.ConnectionTimeoutError():
-            return Reason.CONNECT_TIMEOUT, "no connection within the time allowed"
-        case TimeoutError() if has_status:
-            return Reason.BODY_TIMEOUT, "the answer began but did not end within the time allowed"
-        case TimeoutError():
-            return Reason.READ_TIMEOUT, "no answer within the time allowed"
-        case ssl.SSLError():
-            return Reason.TLS, str(error)
-        case aiohttp.ServerDisconnectedError() | OSError():
-            return Reason.RESET, "the connection was cut"
-        case aiohttp.ClientResponseError(message=message):
-            return Reason.BAD_RESPONSE, f"the answer is not HTTP: {message}"
-        case aiohttp.ClientPayloadError():
-            return Reason.BAD_RESPONSE, "the answer ended before it was complete"
-        case aiohttp.ClientError() | ValueError():
-            return Reason.BAD_URL, "the URL cannot be dialled"
-        case _:
-            return Reason.INTERNAL_ERROR, type(error).__name__
+def _retry_after(answer: Answer, at: datetime) -> timedelta | None:
+    """Seconds or a date (RFC 9110, section 10.2.3), on the two statuses that give it a meaning here."""
+    longest = _LONGEST_WAIT.get(answer.status)
+    value = answer.header("retry-after")
+    if longest is None or value is None:
+        return None
+    value = value.strip()
+    asked = _seconds(value, longest) if value.isascii() and value.isdigit() else _until(value, at)
+    return min(asked, longest) if asked is not None and asked > timedelta() else None
 
 
-def _classify_connecting(error: aiohttp.ClientConnectorError) -> tuple[Reason, str]:
-    match error.os_error:
-        case AddressBlocked(reason=why):
-            return Reason.BLOCKED_ADDRESS, why
-        case socket.gaierror():
-            return Reason.DNS, "the host's name could not be resolved"
-        case ssl.SSLError() as cause:
-            return Reason.TLS, str(cause)
-        case ConnectionRefusedError():
-            return Reason.CONNECT_REFUSED, "nothing listens at the address"
-        case ConnectionResetError():
-            return Reason.RESET, "the connection was cut"
-        case cause:
-            return Reason.CONNECT_FAILED, cause.strerror or str(cause)
+def _seconds(digits: str, longest: timedelta) -> timedelta:
+    """More than nine digits are more than any bound, and no number to calculate with."""
+    return timedelta(seconds=int(digits)) if len(digits) < 10 else longest
+
+
+def _until(date: str, at: datetime) -> timedelta | None:
+    try:
+        moment = parsedate_to_datetime(date)
+    except (ValueError, OverflowError):
+        return None
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)) - at

@@ -22,7 +22,7 @@ class QueueSpec:
 
 
 DRIPS: Final = QueueSpec(name="drips", hears=("subscriber.*", "drip.*"))
-WEBHOOKS: Final = QueueSpec(name="webhooks", hears=("subscriber.*",))
+WEBHOOKS: Final = QueueSpec(name="webhooks", hears=("subscriber.*", "endpoint.*", "delivery.*"))
 MAILER: Final = QueueSpec(name="mailer", hears=("message.*",))
 QUEUES: Final = (DRIPS, WEBHOOKS, MAILER)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 import asyncpg
@@ -56,12 +58,22 @@ class PooledConnection(asyncpg.Connection):
         return ""
 
 
+# Settings of PostgreSQL for a session, beside those that all of ours have.
+ServerSettings: TypeAlias = Mapping[str, str]
+
+
 async def open_pool(settings: DatabaseSettings, *, name: str, size: int | None = None) -> asyncpg.Pool:
     """A pool that is ready for use."""
     return await new_pool(settings, name=name, size=size)
 
 
-def new_pool(settings: DatabaseSettings, *, name: str, size: int | None = None) -> asyncpg.Pool:
+def new_pool(
+    settings: DatabaseSettings,
+    *,
+    name: str,
+    size: int | None = None,
+    server_settings: ServerSettings = MappingProxyType({}),
+) -> asyncpg.Pool:
     """A pool that is to be awaited once before it is used; it opens connections on demand.
 
     `name` shows in pg_stat_activity.
@@ -83,6 +95,7 @@ def new_pool(settings: DatabaseSettings, *, name: str, size: int | None = None) 
             "idle_in_transaction_session_timeout": str(_IDLE_IN_TRANSACTION_MS),
             "timezone": "UTC",
             "jit": "off",
+            **server_settings,
         },
     )
 
@@ -96,12 +109,15 @@ async def close_pool(pool: asyncpg.Pool) -> None:
         pool.terminate()
 
 
-async def connect(settings: DatabaseSettings, *, name: str) -> asyncpg.Connection:
+async def connect(
+    settings: DatabaseSettings, *, name: str, server_settings: ServerSettings = MappingProxyType({})
+) -> asyncpg.Connection:
     """One connection outside any pool, with the suite's codecs."""
     connection = await asyncpg.connect(
         settings.database_dsn,
         timeout=10,
-        server_settings={"application_name": f"mailement-{name}", "timezone": "UTC"},
+        target_session_attrs=SessionAttribute.read_write,
+        server_settings={"application_name": f"mailement-{name}", "timezone": "UTC", **server_settings},
     )
     await _set_codecs(connection)
     return connection

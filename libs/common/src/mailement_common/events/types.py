@@ -14,3 +14,7 @@ class EventType(StrEnum):
     SUBSCRIBER_COMPLAINED = "subscriber.complained"
     DRIP_ENROLLED = "drip.enrolled"
     MESSAGE_QUEUED = "message.queued"
+    ENDPOINT_FAILING = "endpoint.failing"
+    ENDPOINT_DISABLED = "endpoint.disabled"
+    DELIVERY_EXHAUSTED = "delivery.exhausted"
+    DELIVERY_RECOVERED = "delivery.recovered"

@@ -1,4 +1,4 @@
-"""Delete a brand's endpoint."""
+"""Delete an endpoint, or all that a brand has."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ from typing import Final
 
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId
-from mailement_webhooks.database import Connection
-from mailement_webhooks.errors import NoEndpoint
+from mailement_webhooks.database import Executor
+from mailement_webhooks.errors import EndpointNotFound
+from mailement_webhooks.ids import EndpointId
 
 SQL: Final = queries_beside(__file__)
 
 
-async def delete_endpoint(connection: Connection, brand_id: BrandId) -> None:
-    """Nothing more is posted to it; what waited is recorded as failed, `endpoint_deleted`. Raises NoEndpoint."""
-    async with connection.transaction():
-        # Waits for event batches that have just matched the endpoint, so that their deliveries are seen below.
-        rows = await connection.fetch(SQL["delete"], brand_id)
-        if not rows:
-            raise NoEndpoint(brand_id)
-        await connection.execute(SQL["cancel_waiting"], [row["id"] for row in rows])
+async def delete_endpoint(
+    executor: Executor, endpoint_id: EndpointId, *, brand_id: BrandId | None = None
+) -> None:
+    """Nothing more is posted to it, what waits is discarded as `endpoint_deleted`, and its replays are cancelled.
+
+    Raises EndpointNotFound.
+    """
+    if not await executor.fetch(SQL["delete"], endpoint_id, brand_id):
+        raise EndpointNotFound(endpoint_id)
+
+
+async def delete_endpoints_of(executor: Executor, brand_id: BrandId) -> int:
+    """How many there were; those that hear every brand of the account stay."""
+    return len(await executor.fetch(SQL["delete"], None, brand_id))

@@ -1,82 +1,167 @@
 -- name: record
--- Store the events that an enabled endpoint hears, and one delivery for each that does. A second time changes nothing.
-WITH arrived AS (
-    SELECT
+-- Store the events that an endpoint hears and a delivery for each that does; whoever comes with a copy stores nothing.
+WITH arrived AS MATERIALIZED (
+    SELECT DISTINCT ON (r.event_id, r.profile)
         r.event_id,
         r.profile,
         r.brand_id,
         r.type,
         r.body,
         r.occurred_at,
+        r.order_key,
+        r.about_endpoint,
         r.traceparent,
         r.place,
         b.account_id
     FROM unnest(
-        $1::uuid [], $2::text [], $3::bigint [], $4::text [], $5::bytea [], $6::timestamptz [], $7::text []
-    ) WITH ORDINALITY AS r (event_id, profile, brand_id, type, body, occurred_at, traceparent, place)
-    INNER JOIN brands AS b ON r.brand_id = b.id AND b.deleted_at IS NULL
+        $1::uuid [],
+        $2::text [],
+        $3::bigint [],
+        $4::text [],
+        $5::bytea [],
+        $6::timestamptz [],
+        $7::bigint [],
+        $8::bigint [],
+        $9::text []
+    ) WITH ORDINALITY AS r (
+        event_id, profile, brand_id, type, body, occurred_at, order_key, about_endpoint, traceparent, place
+    )
+    -- Lateral and limited: probed for each event, however many brands there are.
+    CROSS JOIN LATERAL (
+        SELECT k.account_id
+        FROM brands AS k
+        WHERE k.id = r.brand_id AND k.deleted_at IS NULL
+        LIMIT 1
+    ) AS b
+    ORDER BY r.event_id, r.profile, r.place
 ),
 
--- Locked, so that whoever deletes an endpoint waits for this batch and then sees its deliveries.
-hearing AS MATERIALIZED (
-    SELECT
-        e.id,
-        e.account_id,
-        e.brand_id,
-        e.profile,
-        e.event_types
-    FROM webhook_endpoints AS e
-    WHERE
-        e.state = 'enabled'
-        AND (
-            e.brand_id = ANY($3::bigint [])
-            OR (e.brand_id IS NULL AND e.account_id = ANY(ARRAY(SELECT a.account_id FROM arrived AS a)))
-        )
-    ORDER BY e.id
-    FOR SHARE
-),
-
-matched AS (
+-- Who hears is looked up for each event: two probes, however many endpoints there are.
+matched AS MATERIALIZED (
     SELECT
         a.event_id,
         a.profile,
         a.brand_id,
         a.type,
-        a.body,
         a.occurred_at,
-        a.traceparent,
         a.place,
+        CASE WHEN h.ordered THEN a.order_key END AS order_key,
         h.id AS endpoint_id
     FROM arrived AS a
-    INNER JOIN hearing AS h
-        ON
-            a.profile = h.profile
-            AND a.account_id = h.account_id
-            AND a.brand_id = coalesce(h.brand_id, a.brand_id)
-            AND a.type = ANY(h.event_types)
+    CROSS JOIN LATERAL (
+        SELECT
+            e.id,
+            e.profile,
+            e.event_types,
+            e.ordered
+        FROM webhook_endpoints AS e
+        WHERE e.state <> 'deleted' AND e.brand_id = a.brand_id AND e.account_id = a.account_id
+        UNION ALL
+        SELECT
+            w.id,
+            w.profile,
+            w.event_types,
+            w.ordered
+        FROM webhook_endpoints AS w
+        WHERE w.state <> 'deleted' AND w.brand_id IS NULL AND w.account_id = a.account_id
+    ) AS h
+    WHERE a.profile = h.profile AND a.type = ANY(h.event_types) AND a.about_endpoint IS DISTINCT FROM h.id
 ),
 
+-- The gate: of all who bring an event, one stores its bytes, and nobody else makes deliveries of it.
+-- In order of the key, so that two who bring the same events do not wait for each other.
 stored AS (
-    INSERT INTO webhook_events (event_id, profile, brand_id, type, body, occurred_at)
+    INSERT INTO delivery_payloads (event_id, profile, occurred_at, brand_id, type, body, traceparent)
+    SELECT
+        a.event_id,
+        a.profile,
+        a.occurred_at,
+        a.brand_id,
+        a.type,
+        a.body,
+        a.traceparent
+    FROM arrived AS a
+    -- IS TRUE keeps it from becoming a join, which would compare each with each: the planner expects few.
+    WHERE ((a.event_id, a.profile) IN (SELECT m.event_id, m.profile FROM matched AS m)) IS TRUE
+    ORDER BY a.event_id, a.profile
+    ON CONFLICT DO NOTHING
+    RETURNING event_id, profile
+),
+
+fresh AS MATERIALIZED (
     SELECT
         m.event_id,
-        m.profile,
+        m.endpoint_id,
         m.brand_id,
         m.type,
-        m.body,
-        m.occurred_at
+        m.occurred_at,
+        m.order_key,
+        m.place,
+        row_number() OVER (PARTITION BY m.endpoint_id ORDER BY m.place) AS nth,
+        count(*) OVER (PARTITION BY m.endpoint_id) AS many
     FROM matched AS m
-    ORDER BY m.event_id, m.profile
-    ON CONFLICT DO NOTHING
+    WHERE ((m.event_id, m.profile) IN (SELECT s.event_id, s.profile FROM stored AS s)) IS TRUE
+),
+
+-- Held until the commit: what has the lower number is seen first.
+numbers AS (
+    INSERT INTO webhook_endpoint_sequences AS n (endpoint_id, last)
+    SELECT
+        f.endpoint_id,
+        max(f.nth)
+    FROM fresh AS f
+    GROUP BY f.endpoint_id
+    ORDER BY f.endpoint_id
+    ON CONFLICT (endpoint_id) DO UPDATE SET last = n.last + excluded.last
+    RETURNING n.endpoint_id, n.last
+),
+
+made AS MATERIALIZED (
+    SELECT
+        nextval('deliveries_id_seq') AS id,
+        o.event_id,
+        o.endpoint_id,
+        o.brand_id,
+        o.type,
+        o.occurred_at,
+        o.order_key,
+        o.sequence
+    FROM (
+        SELECT
+            f.event_id,
+            f.endpoint_id,
+            f.brand_id,
+            f.type,
+            f.occurred_at,
+            f.order_key,
+            n.last - f.many + f.nth AS sequence
+        FROM fresh AS f
+        INNER JOIN numbers AS n ON f.endpoint_id = n.endpoint_id
+        ORDER BY f.place, f.endpoint_id
+    ) AS o
+),
+
+written AS (
+    INSERT INTO deliveries (id, occurred_at, event_id, endpoint_id, brand_id, sequence, type)
+    SELECT
+        m.id,
+        m.occurred_at,
+        m.event_id,
+        m.endpoint_id,
+        m.brand_id,
+        m.sequence,
+        m.type
+    FROM made AS m
 )
 
-INSERT INTO webhook_deliveries (event_id, endpoint_id, brand_id, traceparent)
+INSERT INTO delivery_queue (delivery_id, occurred_at, event_id, endpoint_id, brand_id, sequence, order_key)
 SELECT
+    m.id,
+    m.occurred_at,
     m.event_id,
     m.endpoint_id,
     m.brand_id,
-    m.traceparent
-FROM matched AS m
-ORDER BY m.place, m.endpoint_id
-ON CONFLICT (event_id, endpoint_id) DO NOTHING
-RETURNING id;
+    m.sequence,
+    m.order_key
+FROM made AS m
+RETURNING endpoint_id;

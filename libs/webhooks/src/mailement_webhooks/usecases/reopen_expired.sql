@@ -1,48 +1,34 @@
 -- name: reopen
 -- Take up again what a dispatcher left behind when it died: its attempt is recorded as interrupted.
-WITH expired AS (
-    SELECT
-        d.id,
-        d.endpoint_id,
-        d.leased_at
-    FROM webhook_deliveries AS d
-    WHERE d.state = 'leased' AND d.lease_until < now()
-    ORDER BY d.lease_until
-    LIMIT $1::int
-    FOR UPDATE SKIP LOCKED
-),
-
--- Locked, so that whoever deletes an endpoint does not miss a delivery that is between two states.
-endpoints AS MATERIALIZED (
-    SELECT
-        e.id,
-        e.state = 'deleted' AS is_deleted
-    FROM webhook_endpoints AS e
-    WHERE e.id IN (SELECT x.endpoint_id FROM expired AS x)
-    ORDER BY e.id
-    FOR SHARE
-),
-
-reopened AS (
-    UPDATE webhook_deliveries AS d SET
-        state = CASE WHEN e.is_deleted THEN 'failed' ELSE 'pending' END,
-        reason = CASE WHEN e.is_deleted THEN 'endpoint_deleted' ELSE 'interrupted' END,
-        finished_at = CASE WHEN e.is_deleted THEN now() END,
-        lease_token = NULL,
-        leased_at = NULL,
-        lease_until = NULL
-    FROM expired AS x
-    INNER JOIN endpoints AS e ON x.endpoint_id = e.id
-    WHERE d.id = x.id
-    RETURNING d.id, d.attempts, x.leased_at
+WITH reopened AS (
+    UPDATE delivery_queue AS q SET lease_token = NULL
+    -- By array: the planner takes it for a short one and stays with the primary key.
+    WHERE
+        q.delivery_id = ANY(
+            ARRAY(
+                SELECT x.delivery_id
+                FROM delivery_queue AS x
+                WHERE x.lease_token IS NOT NULL AND x.due_at < now()
+                ORDER BY x.due_at
+                LIMIT $1::int
+                FOR UPDATE SKIP LOCKED
+            )
+        )
+    RETURNING q.delivery_id, q.attempts, q.occurred_at, q.endpoint_id, q.trigger, q.leased_at
 )
 
-INSERT INTO webhook_attempts (delivery_id, number, outcome, reason, started_at)
+INSERT INTO delivery_attempts (
+    delivery_id, number, occurred_at, endpoint_id, trigger, outcome, reason, started_at, next_attempt_at
+)
 SELECT
-    r.id,
+    r.delivery_id,
     r.attempts,
-    'interrupted' AS outcome,
-    'interrupted' AS reason,
-    r.leased_at
+    r.occurred_at,
+    r.endpoint_id,
+    r.trigger,
+    'interrupted',
+    'interrupted',
+    r.leased_at,
+    now()
 FROM reopened AS r
-RETURNING delivery_id;
+RETURNING endpoint_id;

@@ -16,23 +16,18 @@ SELECT coalesce(
 );
 
 -- name: upsert
--- Make the endpoint, or point the one that is there elsewhere, with a new secret.
-INSERT INTO webhook_endpoints AS e (id, account_id, brand_id, profile, url, secret_sealed, event_types)
+-- Make the endpoint, or point the one that is there elsewhere, with one new secret in place of all it had.
+INSERT INTO webhook_endpoints AS e (id, account_id, brand_id, profile, url, secret_sealed, event_types, retries)
 OVERRIDING SYSTEM VALUE
-VALUES ($1, $2, $3, $4, $5, $6, $7::text [])
+VALUES ($1, $2, $3, $4, $5, $6, $7::text [], coalesce($8, 'schedule'))
 ON CONFLICT (id) DO UPDATE SET
     url = excluded.url,
     secret_sealed = excluded.secret_sealed,
-    event_types = excluded.event_types,
+    secret_staged_sealed = NULL,
+    secret_staged_at = NULL,
+    secret_previous_sealed = NULL,
+    secret_promoted_at = NULL,
+    retries = coalesce($8, e.retries),
     state = 'enabled',
-    updated_at = now()
-RETURNING
-    e.id,
-    e.account_id,
-    e.brand_id,
-    e.profile,
-    e.url,
-    e.event_types,
-    e.state,
-    e.created_at,
-    e.updated_at;
+    state_reason = NULL,
+    updated_at = now();

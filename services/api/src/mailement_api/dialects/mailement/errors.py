@@ -14,6 +14,7 @@ from mailement_newsletter.errors import (
     Refusal,
     SubscriberNotFound,
 )
+from mailement_webhooks import errors as webhooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +64,61 @@ CODES: Final[Mapping[str, Code]] = {
     "service_unavailable": Code(503, "The database cannot be reached; try again."),
 }
 
-_REFUSALS: Final[Mapping[type[Refusal], str]] = {
+# What the document does not have: only below /api/v1/webhooks.
+WEBHOOK_CODES: Final[Mapping[str, Code]] = {
+    "endpoint_not_found": Code(404, "The brand has no such webhook endpoint."),
+    "delivery_not_found": Code(404, "The brand has no such delivery."),
+    "replay_not_found": Code(404, "The brand has no such replay."),
+    "invalid_url": Code(422, "This is not a URL that can be posted to; `reason` says why."),
+    "invalid_profile": Code(422, "`profile` is `mailement` or `maily`."),
+    "invalid_event_types": Code(422, "`event_types` is an array of events that the profile knows."),
+    "invalid_description": Code(422, "`description` is a string of at most 200 characters."),
+    "invalid_retries": Code(422, "`retries` is `schedule` or `once`."),
+    "invalid_ordered": Code(422, "`ordered` is true or false."),
+    "invalid_max_in_flight": Code(422, "`max_in_flight` is a whole number from 1 to 1,000."),
+    "invalid_rate_per_second": Code(422, "`rate_per_second` is a number above 0; `reason` says how large."),
+    "invalid_drain": Code(422, "`drain` is `oldest_first`, `newest_only` or `discard`."),
+    "too_many_endpoints": Code(409, "The brand has as many webhook endpoints as it may have."),
+    "wrong_rotation_step": Code(
+        409, "The rotation of the secret is not where this step begins; `reason` says where it is."
+    ),
+    "invalid_state": Code(422, "`state` is not a state of deliveries."),
+    "invalid_type": Code(422, "`type` is not the name of an event."),
+    "invalid_from": Code(422, "`from` is not a moment like `2026-05-19T17:42:00Z`."),
+    "invalid_until": Code(422, "`until` is not a moment like `2026-05-19T17:42:00Z`, or not after `from`."),
+    "invalid_limit": Code(422, "`limit` is a whole number from 1 to 100."),
+    "invalid_cursor": Code(422, "`cursor` is not one that came with a page of this list."),
+    "invalid_after": Code(422, "`after` is a whole number from 0, a `webhook-sequence`."),
+    "invalid_endpoint_id": Code(422, "`endpoint_id` is the id of a webhook endpoint."),
+    "missing_endpoint_id": Code(422, "The brand has several webhook endpoints: name one by `endpoint_id`."),
+    "invalid_types": Code(422, "`types` is an array of events that are posted to the endpoint."),
+    "invalid_outcomes": Code(422, "`outcomes` is an array of `delivered`, `failed`, `discarded`."),
+    "invalid_dry_run": Code(422, "`dry_run` is true or false."),
+    "delivery_under_way": Code(409, "The delivery is being sent at this moment."),
+    "payload_removed": Code(409, "What would be sent has been removed."),
+    "endpoint_deleted": Code(409, "The delivery's endpoint has been deleted."),
+    "replay_has_ended": Code(409, "The replay is finished or cancelled."),
+}
+
+_ALL: Final[Mapping[str, Code]] = {**CODES, **WEBHOOK_CODES}
+
+_REFUSALS: Final[Mapping[type[Refusal | webhooks.Refusal], str]] = {
     BrandNotFound: "brand_not_found",
     SubscriberNotFound: "subscriber_not_found",
     DripNotFound: "drip_not_found",
     CannotEnroll: "enroll_failed",
+    webhooks.OwnerNotFound: "brand_not_found",
+    webhooks.NoEndpoint: "endpoint_not_found",
+    webhooks.EndpointNotFound: "endpoint_not_found",
+    webhooks.SeveralEndpoints: "missing_endpoint_id",
+    webhooks.TooManyEndpoints: "too_many_endpoints",
+    webhooks.DeliveryNotFound: "delivery_not_found",
+    webhooks.DeliveryUnderWay: "delivery_under_way",
+    webhooks.PayloadRemoved: "payload_removed",
+    webhooks.EndpointDeleted: "endpoint_deleted",
+    webhooks.BadCursor: "invalid_cursor",
+    webhooks.ReplayNotFound: "replay_not_found",
+    webhooks.ReplayHasEnded: "replay_has_ended",
 }
 
 _BODY_FAULTS: Final[Mapping[type[BodyFault], str]] = {
@@ -80,18 +131,30 @@ _BODY_FAULTS: Final[Mapping[type[BodyFault], str]] = {
 
 
 class WireError(Exception):
-    """An answer with an error code; `reason` only on `enroll_failed`."""
+    """An answer with an error code; `reason` where the code alone does not say enough."""
 
     def __init__(self, code: str, *, reason: str | None = None) -> None:
         super().__init__(code)
         self.code = code
         self.reason = reason
 
+    @property
+    def meaning(self) -> Code:
+        return _ALL[self.code]
 
-def translate(error: Refusal | BodyFault) -> WireError:
+
+def translate(error: Refusal | webhooks.Refusal | BodyFault) -> WireError:
     """The wire's word for a refusal of ours. A refusal without one is a mistake of ours: KeyError."""
-    if isinstance(error, CannotEnroll):
-        return WireError("enroll_failed", reason=error.reason)
-    if isinstance(error, BodyFault):
-        return WireError(_BODY_FAULTS[type(error)])
-    return WireError(_REFUSALS[type(error)])
+    match error:
+        case BodyFault():
+            return WireError(_BODY_FAULTS[type(error)])
+        case CannotEnroll():
+            return WireError("enroll_failed", reason=error.reason)
+        case webhooks.UrlRefused():
+            return WireError("invalid_url", reason=error.reason)
+        case webhooks.InvalidEndpoint() | webhooks.InvalidReplay():
+            return WireError(f"invalid_{error.field}", reason=error.reason)
+        case webhooks.WrongRotationStep():
+            return WireError("wrong_rotation_step", reason=error.step)
+        case _:
+            return WireError(_REFUSALS[type(error)])

@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from mailement_api.dialects.mailement.errors import CODES
+from mailement_api.dialects.mailement.errors import CODES, WEBHOOK_CODES, Code
 from mailement_api.dialects.mailement.requests import SubscribeBody, SubscribersBody, TagsBody, WhoBody
 from mailement_api.dialects.mailement.responses import Family
 
@@ -18,17 +18,18 @@ _ANY_ENDPOINT: Final = (
     "missing_api_key",
     "invalid_api_key",
     "brand_not_found",
-    "invalid_json",
-    "invalid_body",
-    "invalid_email",
-    "email_too_long",
     "method_not_allowed",
-    "request_timeout",
-    "body_too_large",
-    "unsupported_media_type",
     "internal_error",
     "service_unavailable",
 )
+_ANY_BODY: Final = (
+    "invalid_json",
+    "invalid_body",
+    "request_timeout",
+    "body_too_large",
+    "unsupported_media_type",
+)
+_ANY_SUBSCRIBER: Final = ("invalid_email", "email_too_long")
 _PERSON: Final = (
     "invalid_first_name",
     "first_name_too_long",
@@ -43,16 +44,33 @@ _WHO: Final = ("missing_subscriber_identifier", "invalid_subscriber_id", "subscr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """What may stand behind the question mark."""
+
+    name: str
+    description: str
+    schema: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
+    """`body` None: it takes none; not `body_required`: it can be left out. `id_of`: what `{id}` names."""
+
+    method: str = "post"
     path: str
     name: str
     summary: str
-    body: type[BaseModel]
+    tag: str = "Mailement v1"
+    body: type[BaseModel] | None
+    body_required: bool = True
     family: Family
-    example: Mapping[str, object]
+    error_schema: str
+    example: Mapping[str, object] | None
     answer: Mapping[str, object]
     codes: Sequence[str]
-    custom_header: bool
+    custom_header: bool = False
+    id_of: str = "drip"
+    query: Sequence[Parameter] = ()
 
 
 OPERATIONS: Final = (
@@ -62,6 +80,7 @@ OPERATIONS: Final = (
         summary="Find or create a subscriber; topics by id. `topic_ids` replaces memberships, leaving it out keeps them.",
         body=SubscribeBody,
         family=Family.OK,
+        error_schema="ok_error",
         example={
             "email": "reader@example.com",
             "first_name": "Maria",
@@ -71,7 +90,7 @@ OPERATIONS: Final = (
             "custom_fields": {"favorite_genre": "essays"},
         },
         answer={"ok": True, "subscriber_id": 41023, "status": "pending"},
-        codes=(*_PERSON, "invalid_topic_ids"),
+        codes=(*_ANY_SUBSCRIBER, *_PERSON, "invalid_topic_ids"),
         custom_header=False,
     ),
     Operation(
@@ -80,6 +99,7 @@ OPERATIONS: Final = (
         summary="Find or create a subscriber; topics by slug. `auto_confirm` bypasses double opt-in for this request.",
         body=SubscribersBody,
         family=Family.SUCCESS,
+        error_schema="success_error",
         example={
             "email": "reader@example.com",
             "first_name": "Maria",
@@ -88,7 +108,14 @@ OPERATIONS: Final = (
             "auto_confirm": False,
         },
         answer={"success": True, "subscriber_id": 41023, "status": "pending_confirmation"},
-        codes=(*_PERSON, "invalid_source", "source_too_long", "invalid_tags", "invalid_auto_confirm"),
+        codes=(
+            *_ANY_SUBSCRIBER,
+            *_PERSON,
+            "invalid_source",
+            "source_too_long",
+            "invalid_tags",
+            "invalid_auto_confirm",
+        ),
         custom_header=True,
     ),
     Operation(
@@ -97,9 +124,10 @@ OPERATIONS: Final = (
         summary="Opt a subscriber out. Repeating it changes nothing.",
         body=WhoBody,
         family=Family.SUCCESS,
+        error_schema="success_error",
         example={"email": "reader@example.com"},
         answer={"success": True, "subscriber_id": 41023},
-        codes=_WHO,
+        codes=(*_ANY_SUBSCRIBER, *_WHO),
         custom_header=True,
     ),
     Operation(
@@ -108,9 +136,10 @@ OPERATIONS: Final = (
         summary="Add and remove topics by slug. Starts no drip.",
         body=TagsBody,
         family=Family.SUCCESS,
+        error_schema="success_error",
         example={"email": "reader@example.com", "add": ["weekly-digest"], "remove": ["deep-dives"]},
         answer={"success": True, "subscriber_id": 41023, "added": [12], "removed": [17]},
-        codes=(*_WHO, "invalid_add", "invalid_remove"),
+        codes=(*_ANY_SUBSCRIBER, *_WHO, "invalid_add", "invalid_remove"),
         custom_header=True,
     ),
     Operation(
@@ -119,22 +148,33 @@ OPERATIONS: Final = (
         summary="Enrol a subscriber in a drip of the brand, whatever its trigger.",
         body=WhoBody,
         family=Family.OK,
+        error_schema="ok_error",
         example={"email": "reader@example.com"},
         answer={"ok": True, "subscriber_id": 41023, "drip_id": 42, "already_enrolled": False},
-        codes=(*_WHO, "drip_not_found", "enroll_failed"),
+        codes=(*_ANY_SUBSCRIBER, *_WHO, "drip_not_found", "enroll_failed"),
         custom_header=False,
     ),
 )
 
 
-def paths() -> dict[str, Any]:
-    return {operation.path: {"post": _operation(operation)} for operation in OPERATIONS}
+def paths(operations: Sequence[Operation]) -> dict[str, Any]:
+    described: dict[str, Any] = {}
+    for operation in operations:
+        described.setdefault(operation.path, {})[operation.method] = _operation(operation)
+    return described
 
 
-def schemas() -> dict[str, Any]:
-    models: list[type[BaseModel]] = [SubscribeBody, SubscribersBody, WhoBody, TagsBody]
-    _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REFERENCE)
-    return {**definitions["$defs"], **{f"{family}_error": _error_schema(family) for family in Family}}
+def schemas(operations: Sequence[Operation]) -> dict[str, Any]:
+    models = {operation.body for operation in operations if operation.body is not None}
+    _, definitions = models_json_schema(
+        [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)],
+        ref_template=_REFERENCE,
+    )
+    return {
+        **definitions["$defs"],
+        **{f"{family}_error": _error_schema(family, CODES) for family in Family},
+        "webhook_error": _error_schema(Family.SUCCESS, {**CODES, **WEBHOOK_CODES}),
+    }
 
 
 def security_schemes() -> dict[str, Any]:
@@ -148,75 +188,103 @@ def _operation(operation: Operation) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
-        "tags": ["Mailement v1"],
+        "tags": [operation.tag],
         "security": [{"bearer": []}, *([{"customHeader": []}] if operation.custom_header else [])],
-        "requestBody": {
-            "required": True,
+        "responses": {"200": _success(operation), **_failures(operation)},
+    }
+    if operation.body is not None:
+        described["requestBody"] = {
+            "required": operation.body_required,
             "content": {
                 "application/json": {
                     "schema": {"$ref": _REFERENCE.format(model=operation.body.__name__)},
                     "example": operation.example,
                 }
             },
-        },
-        "responses": {"200": _success(operation), **_failures(operation)},
-    }
-    if "{id}" in operation.path:
-        described["parameters"] = [
-            {
-                "name": "id",
-                "in": "path",
-                "required": True,
-                "schema": {"type": "string"},
-                "description": "The drip.",
-            }
-        ]
+        }
+    if parameters := [*_path_parameters(operation), *map(_query_parameter, operation.query)]:
+        described["parameters"] = parameters
     return described
 
 
+def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
+    if "{id}" not in operation.path:
+        return []
+    return [
+        {
+            "name": "id",
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string"},
+            "description": f"The {operation.id_of}.",
+        }
+    ]
+
+
+def _query_parameter(parameter: Parameter) -> dict[str, Any]:
+    return {
+        "name": parameter.name,
+        "in": "query",
+        "required": False,
+        "schema": parameter.schema,
+        "description": parameter.description,
+    }
+
+
 def _success(operation: Operation) -> dict[str, Any]:
-    properties = {name: _example_schema(value) for name, value in operation.answer.items()}
-    schema = {"type": "object", "required": list(properties), "properties": properties}
     return {
         "description": "Done.",
-        "content": {"application/json": {"schema": schema, "example": operation.answer}},
+        "content": {
+            "application/json": {"schema": _example_schema(operation.answer), "example": operation.answer}
+        },
     }
 
 
 def _failures(operation: Operation) -> dict[str, Any]:
+    known = {**CODES, **WEBHOOK_CODES}
     by_status: dict[int, list[str]] = {}
-    for code in (*_ANY_ENDPOINT, *operation.codes):
-        by_status.setdefault(CODES[code].status, []).append(code)
-    schema = {"$ref": _REFERENCE.format(model=f"{operation.family}_error")}
+    for code in (*_ANY_ENDPOINT, *(_ANY_BODY if operation.body else ()), *operation.codes):
+        by_status.setdefault(known[code].status, []).append(code)
+    schema = {"$ref": _REFERENCE.format(model=operation.error_schema)}
     return {
         str(status): {
-            "description": "\n".join(f"`{code}`: {CODES[code].message}" for code in codes),
+            "description": "\n".join(f"`{code}`: {known[code].message}" for code in codes),
             "content": {"application/json": {"schema": schema}},
         }
         for status, codes in sorted(by_status.items())
     }
 
 
-def _error_schema(family: Family) -> dict[str, Any]:
+def _error_schema(family: Family, codes: Mapping[str, Code]) -> dict[str, Any]:
     return {
         "type": "object",
         "required": [family.value, "error", "message"],
         "properties": {
             family.value: {"const": False},
-            "error": {"type": "string", "enum": sorted(CODES)},
+            "error": {"type": "string", "enum": sorted(codes)},
             "message": {"type": "string"},
-            "reason": {"type": "string", "description": "Only with `enroll_failed`."},
+            "reason": {"type": "string", "description": "Where the code alone does not say enough."},
         },
     }
 
 
 def _example_schema(value: object) -> dict[str, Any]:
+    """The shape of an example; null stands where anything may."""
     match value:
         case bool():
             return {"type": "boolean"}
         case int():
             return {"type": "integer"}
+        case float():
+            return {"type": "number"}
         case str():
             return {"type": "string"}
+        case dict():
+            properties = {name: _example_schema(inner) for name, inner in value.items()}
+            return {"type": "object", "required": list(properties), "properties": properties}
+        case [first, *_]:
+            return {"type": "array", "items": _example_schema(first)}
+        case [] | ():
+            return {"type": "array"}
         case _:
-            return {"type": "array", "items": {"type": "integer"}}
+            return {}

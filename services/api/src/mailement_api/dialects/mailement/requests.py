@@ -153,7 +153,7 @@ class TagsBody(WhoBody):
 
 def parse_subscribe(brand: BrandId, document: Mapping[str, Any], trace: str) -> Subscribe:
     """Raises WireError."""
-    body = _validate(SubscribeBody, document)
+    body = validate(SubscribeBody, document)
     return Subscribe(
         brand_id=brand,
         address=body.email,
@@ -168,7 +168,7 @@ def parse_subscribe(brand: BrandId, document: Mapping[str, Any], trace: str) -> 
 
 def parse_subscribers(brand: BrandId, document: Mapping[str, Any], trace: str) -> Subscribe:
     """Raises WireError."""
-    body = _validate(SubscribersBody, document)
+    body = validate(SubscribersBody, document)
     return Subscribe(
         brand_id=brand,
         address=body.email,
@@ -185,12 +185,12 @@ def parse_subscribers(brand: BrandId, document: Mapping[str, Any], trace: str) -
 
 def parse_who(document: Mapping[str, Any]) -> Who:
     """Raises WireError."""
-    return _who(_validate(WhoBody, document))
+    return _who(validate(WhoBody, document))
 
 
 def parse_tags(brand: BrandId, document: Mapping[str, Any], trace: str) -> ChangeTags:
     """Raises WireError."""
-    body = _validate(TagsBody, document)
+    body = validate(TagsBody, document)
     return ChangeTags(
         brand_id=brand,
         who=_who(body),
@@ -219,7 +219,8 @@ def _who(body: WhoBody) -> Who:
 BodyT = TypeVar("BodyT", bound=Body)
 
 
-def _validate(kind: type[BodyT], document: Mapping[str, Any]) -> BodyT:
+def validate(kind: type[BodyT], document: Mapping[str, Any]) -> BodyT:
+    """Raises WireError with the first fault."""
     try:
         return kind.model_validate(document)
     except ValidationError as error:

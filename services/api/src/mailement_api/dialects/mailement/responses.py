@@ -9,7 +9,7 @@ from typing import Final, assert_never
 import orjson
 from starlette.responses import Response
 
-from mailement_api.dialects.mailement.errors import CODES, WireError
+from mailement_api.dialects.mailement.errors import WireError
 from mailement_newsletter.rules.lifecycle import SubscriberStatus
 from mailement_newsletter.usecases.change_tags import TagsChanged
 from mailement_newsletter.usecases.enroll import Enrolled
@@ -73,7 +73,7 @@ def answer(body: Mapping[str, object], *, cors: bool) -> Response:
 
 
 def failure(error: WireError, family: Family, *, cors: bool, allow: str | None = None) -> Response:
-    code = CODES[error.code]
+    code = error.meaning
     body: dict[str, object] = {family.value: False, "error": error.code, "message": code.message}
     if error.reason is not None:
         body["reason"] = error.reason

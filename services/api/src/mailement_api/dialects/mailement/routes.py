@@ -1,4 +1,4 @@
-"""The five endpoints and everything that is none of them."""
+"""The document's five endpoints and everything that is none of ours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mailement_api.context import name_endpoint, note, traceparent_of
 from mailement_api.dialects.mailement import requests, responses
@@ -79,7 +79,7 @@ def endpoints(deps: Deps) -> dict[str, Post]:
     )
 
 
-def router(served: Mapping[str, Post]) -> Router:
+def router(served: Mapping[str, ASGIApp]) -> Router:
     """To be mounted at `/api/v1`."""
     return Router(
         [Route(path, endpoint) for path, endpoint in served.items()],

@@ -1,0 +1,3 @@
+-- name: announce
+-- Tell all who listen.
+SELECT pg_notify($1::text, $2::text);
