@@ -179,6 +179,7 @@ def failure(delivery: LeasedDelivery) -> AttemptResult:
         duration_ms=1,
         phases=Phases(),
         tries=1,
+        refusals=0,
         next_attempt_in=0.0,
     )
 

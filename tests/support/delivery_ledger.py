@@ -177,6 +177,7 @@ def _result(delivery: LeasedDelivery, **changes: Any) -> AttemptResult:
         "duration_ms": 3,
         "phases": Phases(connect=1, first_byte=2, body=0),
         "tries": delivery.tries + 1,
+        "refusals": 0,
     }
     return AttemptResult(**{**values, **changes})
 

@@ -179,7 +179,7 @@ async def test_the_list_names_brands_and_accounts(operator: OperatorBeside) -> N
         (("explain", "99"), "99"),
         (("resend", "99"), "99"),
         (("remove-payload", "99", "--yes"), "99"),
-        (("events", "--endpoint", "99"), "99"),
+        (("events", "99"), "99"),
         (("secret", "stage", "99"), "99"),
         (("replay", "start", "99"), "99"),
         (("replay", "start", "99", "--dry-run"), "99"),
@@ -314,7 +314,7 @@ async def test_show_tells_how_a_webhook_fares(acme: Acme) -> None:
     assert report["secrets"]["key_ids"] == ["test"]
     shown = await acme.operator.read("webhook", "show", endpoint)
     assert "how it fares" in shown
-    assert "The receiver is not available for now" in shown
+    assert "The receiver says that it is not available" in shown
 
 
 async def test_deliveries_are_listed_in_pages_and_by_what_became_of_them(acme: Acme) -> None:
@@ -403,6 +403,25 @@ async def test_a_delivery_that_failed_for_good_is_explained_with_the_way_out(acm
     assert f"mailement webhook resend {given_up}" in told
 
 
+async def test_of_several_webhooks_set_asks_which_one_is_meant(acme: Acme) -> None:
+    first, second = await acme.endpoint(), await acme.endpoint()
+    words = ("webhook", "set", "--brand", "acme", "--url", f"{URL}/new")
+
+    assert f"say which one of {first}, {second}" in await acme.operator.fail(*words)
+    assert (await acme.operator.get(*words, "--endpoint", str(second)))["url"] == f"{URL}/new"
+    assert [one["url"] for one in await acme.operator.get("webhook", "list")].count(f"{URL}/new") == 1
+
+
+async def test_what_cannot_be_sent_once_more_is_not_offered_for_it(acme: Acme) -> None:
+    endpoint = str(await acme.endpoint())
+    given_up = str(await acme.fail_for_good())
+    await acme.operator.get("webhook", "delete", endpoint)
+
+    told = _joined(await acme.operator.read("webhook", "explain", given_up))
+    assert "failed for good" in told
+    assert "resend" not in told
+
+
 async def test_a_delivered_one_is_explained_in_two_lines(acme: Acme) -> None:
     await acme.endpoint()
     (done,) = await acme.deliver()
@@ -453,7 +472,7 @@ async def test_a_payload_is_removed_after_a_question(acme: Acme) -> None:
 async def test_events_are_pulled_by_their_numbers(acme: Acme) -> None:
     endpoint = str(await acme.endpoint())
     await acme.ledger.happens(5)
-    words = ("webhook", "events", "--endpoint", endpoint)
+    words = ("webhook", "events", endpoint)
 
     pulled = await acme.operator.get(*words, "--after", "1", "--limit", "2")
 

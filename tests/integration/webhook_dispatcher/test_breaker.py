@@ -8,10 +8,11 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
+from mailement_webhook_dispatcher.concurrency import FIRST_LIMIT
 from mailement_webhooks.deliveries import DeliveryState
 from mailement_webhooks.rules.health import FAILURES_THAT_TRIP
 from tests.support.clocks import ClockAhead
-from tests.support.webhook_receiver import WebhookReceiver, status
+from tests.support.webhook_receiver import Behaviour, Received, WebhookReceiver, after, status
 from tests.support.webhooks import WebhookBrand
 
 _QUICK = 1e-6
@@ -111,3 +112,40 @@ async def test_a_restart_forgets_nothing(failing: WebhookBrand, receiver: Webhoo
         await failing.until(lambda states: states == {DeliveryState.HELD: _WAITING + 1})
 
     assert len(receiver.requests) == posted
+
+
+async def test_after_the_breaker_closed_an_endpoint_is_ramped_up_anew(
+    hooked: WebhookBrand, receiver: WebhookReceiver
+) -> None:
+    clock, released = ClockAhead(), asyncio.Event()
+    await hooked.hear_at(receiver.url())
+    async with hooked.dispatching(pace=_QUICK, clock=clock):
+        # It is found to take ten at a time.
+        await hooked.happen(*(hooked.event() for _ in range(60)))
+        await hooked.settled(60)
+        receiver.behave(status(500))
+        await hooked.happen(*(hooked.event() for _ in range(30)))
+        await _tripped(hooked, 1)
+        await hooked.until(lambda states: states[DeliveryState.HELD] == 30)
+
+        arrived = len(receiver.requests)
+        receiver.behave(_first_then(released))
+        clock.advance(timedelta(seconds=34))
+        await receiver.received(arrived + 3)
+        leased = await hooked.database.pool.fetchval(
+            "SELECT count(*) FROM delivery_queue WHERE lease_token IS NOT NULL"
+        )
+        released.set()
+        await hooked.settled(90)
+
+    assert leased == FIRST_LIMIT
+
+
+def _first_then(moment: asyncio.Event) -> Behaviour:
+    """The first is answered at once, the others when the moment has come."""
+    probes = iter([status(204)])
+
+    async def answer(request: Received, writer: asyncio.StreamWriter) -> None:
+        await next(probes, after(moment))(request, writer)
+
+    return answer

@@ -14,7 +14,7 @@ from mailement_webhooks.usecases.claim_deliveries import (
 )
 from mailement_webhooks.usecases.delete_endpoint import delete_endpoint
 from mailement_webhooks.usecases.reopen_expired import reopen_expired
-from tests.support.webhook_receiver import WebhookReceiver, after
+from tests.support.webhook_receiver import WebhookReceiver, after, status
 from tests.support.webhooks import WebhookBrand, outcomes
 
 
@@ -178,3 +178,21 @@ async def test_events_that_nobody_announced_are_found(
         await receiver.received(2)
 
     assert {request.header("webhook-sequence") for request in receiver.requests} == {"1"}
+
+
+async def test_an_answer_that_the_ledger_will_not_take_is_recorded_without_it(
+    hooked: WebhookBrand, receiver: WebhookReceiver
+) -> None:
+    await hooked.database.pool.execute(
+        "ALTER TABLE delivery_attempts ADD CHECK (response_body IS DISTINCT FROM 'indigestible')"
+    )
+    receiver.behave(status(200, b"indigestible"))
+    await hooked.hear_at(receiver.url())
+    await hooked.happen(hooked.event())
+
+    async with hooked.dispatching():
+        await hooked.settled()
+
+    bodies = await hooked.database.pool.fetch("SELECT outcome, response_body FROM delivery_attempts")
+    assert [tuple(row) for row in bodies] == [("delivered", None)]
+    assert len(receiver.requests) == 1

@@ -9,10 +9,10 @@ import pytest
 
 from mailement_webhooks.deliveries import DeliveryState, Reason
 from mailement_webhooks.endpoints import EndpointState, RetryMode
-from mailement_webhooks.rules.retries import MOST_TRIES, TRIES_OF_A_REFUSAL
+from mailement_webhooks.rules.retries import MOST_TRIES, REFUSALS_BELIEVED
 from mailement_webhooks.usecases.enable_endpoint import enable_endpoint
 from mailement_webhooks.usecases.list_endpoints import list_endpoints
-from tests.support.webhook_receiver import WebhookReceiver, status
+from tests.support.webhook_receiver import Received, WebhookReceiver, status
 from tests.support.webhooks import WebhookBrand, outcomes
 
 _QUICK = 1e-6
@@ -91,9 +91,28 @@ async def test_a_refusal_is_tried_three_times(
         (delivery,) = await hooked.settled()
 
     assert (delivery.state, delivery.reason) == (DeliveryState.FAILED, reason)
-    assert len(delivery.attempts) == TRIES_OF_A_REFUSAL
+    assert len(delivery.attempts) == REFUSALS_BELIEVED
     last = delivery.attempts[-1]
     assert (last.status_code, last.response_body, last.next_attempt_at) == (code, "\ufffd\ufffd no", None)
+
+
+async def test_a_refusal_during_a_deployment_does_not_end_what_was_tried_often(
+    hooked: WebhookBrand, receiver: WebhookReceiver
+) -> None:
+    answers = iter([503, 503, 503, 503, 404, 503, 404, 404, 200])
+
+    async def deploying(request: Received, writer: asyncio.StreamWriter) -> None:
+        await status(next(answers))(request, writer)
+
+    receiver.behave(deploying)
+    await hooked.hear_at(receiver.url())
+    await hooked.happen(hooked.event())
+
+    async with hooked.dispatching(pace=_QUICK):
+        (delivery,) = await hooked.settled()
+
+    assert delivery.state is DeliveryState.DELIVERED
+    assert len(delivery.attempts) == 9
 
 
 async def test_an_endpoint_that_asks_to_be_left_alone_is_left_alone(

@@ -135,6 +135,7 @@ async def test_an_account_has_endpoints_for_all_its_brands(ledger: DeliveryLedge
         ({"max_in_flight": 0}, "max_in_flight"),
         ({"max_in_flight": 1001}, "max_in_flight"),
         ({"rate_per_second": 0.0}, "rate_per_second"),
+        ({"rate_per_second": 1e-300}, "rate_per_second"),
         ({"rate_per_second": float("nan")}, "rate_per_second"),
         ({"rate_per_second": float("inf")}, "rate_per_second"),
     ],
@@ -211,8 +212,41 @@ async def test_setting_again_enables_and_keeps_what_else_was_said(ledger: Delive
         ("subscriber.bounced",),
         2,
     )
-    assert (await show_endpoint(ledger.pool, first.id)).health == Health()
+    assert (await show_endpoint(ledger.pool, first.id)).health == Health(fresh_starts=1)
     assert (await _set(ledger, retries=RetryMode.SCHEDULE))[0].retries is RetryMode.SCHEDULE
+
+
+async def test_of_several_endpoints_setting_replaces_none(ledger: DeliveryLedger) -> None:
+    made = [await _create(ledger), await _create(ledger)]
+
+    with pytest.raises(SeveralEndpoints):
+        await _set(ledger, f"{URL}/new")
+    assert await list_endpoints(ledger.pool) == made
+    with pytest.raises(EndpointNotFound):
+        await _set(ledger, f"{URL}/new", endpoint_id=EndpointId(404))
+    meant, _ = await _set(ledger, f"{URL}/new", endpoint_id=made[1].id)
+    assert await list_endpoints(ledger.pool) == [made[0], meant]
+
+
+async def test_what_is_deleted_while_it_is_set_stays_deleted(ledger: DeliveryLedger) -> None:
+    first, _ = await _set(ledger)
+
+    async with ledger.pool.acquire() as connection:
+        async with connection.transaction():
+            await delete_endpoint(connection, first.id)
+            setting = asyncio.create_task(_set(ledger, f"{URL}/new"))
+            await _until_somebody_waits_for_a_lock(ledger)
+        second, _ = await setting
+
+    assert second.id != first.id
+    assert await list_endpoints(ledger.pool) == [second]
+
+
+async def _until_somebody_waits_for_a_lock(ledger: DeliveryLedger) -> None:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with asyncio.timeout(20):
+        while not await ledger.pool.fetchval(waiting):
+            await asyncio.sleep(0.01)
 
 
 async def test_operators_who_set_at_once_make_one_endpoint(ledger: DeliveryLedger) -> None:
@@ -246,7 +280,7 @@ async def test_a_new_url_starts_without_the_failures_of_the_old(ledger: Delivery
     await _update(ledger, made.id, ordered=True)
     assert (await show_endpoint(ledger.pool, made.id)).health.consecutive_failures == 12
     await _update(ledger, made.id, url="https://receiver.example/new")
-    assert (await show_endpoint(ledger.pool, made.id)).health == Health()
+    assert (await show_endpoint(ledger.pool, made.id)).health == Health(fresh_starts=1)
 
 
 async def test_a_paused_endpoint_holds_and_an_enabled_one_starts_afresh(ledger: DeliveryLedger) -> None:
@@ -260,7 +294,7 @@ async def test_a_paused_endpoint_holds_and_an_enabled_one_starts_afresh(ledger: 
     assert (paused.state, paused.state_reason) == (EndpointState.PAUSED, StateReason.BY_OPERATOR)
     assert held.deliveries == []
     assert (enabled.state, enabled.state_reason) == (EndpointState.ENABLED, None)
-    assert (await show_endpoint(ledger.pool, endpoint_id)).health == Health()
+    assert (await show_endpoint(ledger.pool, endpoint_id)).health == Health(fresh_starts=1)
     assert len((await ledger.claim()).deliveries) == 2
 
 

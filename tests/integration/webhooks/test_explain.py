@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mailement_webhooks.deliveries import DeliveryState
+from mailement_webhooks.deliveries import DeliveryState, Reason
 from mailement_webhooks.errors import DeliveryNotFound
 from mailement_webhooks.explanations import BlockerKind, Explanation
 from mailement_webhooks.ids import DeliveryId
@@ -16,6 +16,7 @@ from mailement_webhooks.settings import WebhookWaitSettings
 from mailement_webhooks.usecases.advance_replays import advance_replays
 from mailement_webhooks.usecases.explain_delivery import explain_delivery
 from mailement_webhooks.usecases.pause_endpoint import pause_endpoint
+from mailement_webhooks.usecases.reopen_expired import reopen_expired
 from mailement_webhooks.usecases.save_health import save_health
 from mailement_webhooks.usecases.start_replay import start_replay
 from tests.support.database import Database
@@ -53,6 +54,18 @@ async def test_a_delivery_is_explained_from_its_arrival_to_its_end(ledger: Deliv
     assert waiting.last_error is not None
     assert (waiting.last_error.status_code, waiting.last_error.detail) == (503, "HTTP 503")
     assert (done.delivery.state, done.blockers) == (DeliveryState.DELIVERED, ())
+
+
+async def test_an_interruption_is_told_as_the_last_failure(ledger: DeliveryLedger) -> None:
+    await ledger.endpoint()
+    await ledger.happens(1)
+    (claimed,) = (await ledger.claim()).deliveries
+    await ledger.end_leases()
+    await reopen_expired(ledger.pool)
+
+    explained = await _explain(ledger, claimed.id)
+    assert explained.last_error is not None
+    assert explained.last_error.reason is Reason.INTERRUPTED
 
 
 async def test_all_that_stands_in_the_way_is_named(ledger: DeliveryLedger) -> None:

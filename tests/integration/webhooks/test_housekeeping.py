@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from mailement_webhooks.replays import ReplayFilter
+from mailement_webhooks.usecases.advance_replays import advance_replays
 from mailement_webhooks.usecases.discard_marked import discard_marked
 from mailement_webhooks.usecases.expire_held import expire_held
-from tests.support.delivery_ledger import DeliveryLedger, failed
+from mailement_webhooks.usecases.resend_delivery import resend_delivery
+from mailement_webhooks.usecases.show_delivery import show_delivery
+from mailement_webhooks.usecases.start_replay import start_replay
+from tests.support.delivery_ledger import ALL_SHARDS, DeliveryLedger, delivered, failed
 
 
 async def _discard(ledger: DeliveryLedger, limit: int = 100) -> int:
@@ -133,3 +138,36 @@ async def test_a_hold_lasts_from_the_later_of_two_moments(
 
     assert await _expire(ledger) == 0
     assert await ledger.states() == {"pending": 1}
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+@pytest.mark.parametrize("expired", [True, False])
+async def test_what_had_arrived_stays_delivered_when_its_repetition_is_discarded(
+    ledger: DeliveryLedger, by_hand: bool, expired: bool
+) -> None:
+    endpoint_id = await ledger.endpoint()
+    await ledger.happens(2)
+    arrived, lost = sorted((await ledger.claim()).deliveries, key=lambda each: each.sequence)
+    await ledger.record(delivered(arrived), failed(lost))
+    before = (await ledger.deliveries())[0]["finished_at"]
+    if by_hand:
+        for each in (arrived, lost):
+            await resend_delivery(ledger.pool, each.id)
+    else:
+        await start_replay(ledger.pool, endpoint_id, ReplayFilter(), rate_per_second=100)
+        await advance_replays(ledger.pool, shards=ALL_SHARDS, seconds=1)
+    if expired:
+        await _set_state(ledger, "paused", days_ago=8)
+        await _age(ledger, days=8)
+        assert await _expire(ledger) == 2
+    else:
+        await _mark(ledger, 2)
+        assert (await show_delivery(ledger.pool, arrived.id)).delivery.state == "delivered"
+        assert await _discard(ledger) == 2
+
+    first, second = await ledger.deliveries()
+    assert (first["state"], first["reason"], first["finished_at"]) == ("delivered", None, before)
+    assert (second["state"], second["reason"]) == (
+        "discarded",
+        "hold_expired" if expired else "drained",
+    )

@@ -37,6 +37,7 @@ from tests.support.delivery_ledger import DeliveryLedger, delivered, failed
 
 STATES = tuple(DeliveryState)
 _LONG_AGO = datetime(1, 1, 2, tzinfo=UTC)
+_EVER = (_LONG_AGO, datetime(9999, 1, 1, tzinfo=UTC))
 
 
 async def _list(ledger: DeliveryLedger, *, limit: int = 50, cursor: str | None = None, **wanted: Any) -> Page:
@@ -189,6 +190,95 @@ async def test_of_an_accounts_endpoint_a_brand_sees_its_own_deliveries_only(ledg
     assert len(both.deliveries) == 3
 
 
+async def _past(ledger: DeliveryLedger, *, every_brand: bool = False, count: int = 12_000) -> EndpointId:
+    """An endpoint with a long past and as long a queue; the oldest of both are of a type of their own."""
+    endpoint_id = await ledger.endpoint(every_brand=every_brand)
+    await ledger.pool.execute(
+        """
+        INSERT INTO deliveries (
+            occurred_at, event_id, endpoint_id, brand_id, sequence, type, state, attempts, finished_at
+        )
+        SELECT
+            now() - make_interval(secs => ($3 - n)::float), gen_random_uuid(), $1, $2, n,
+            CASE WHEN n % ($3 / 2) = 1 THEN 'subscriber.bounced' ELSE 'subscriber.confirmed' END,
+            CASE WHEN n > $3 / 2 THEN 'pending' WHEN n = 1 THEN 'discarded' ELSE 'failed' END, 1, now()
+        FROM generate_series(1, $3::int) AS n
+        """,
+        endpoint_id,
+        ledger.brand_id,
+        2 * count,
+    )
+    await ledger.pool.execute(
+        "INSERT INTO delivery_queue (delivery_id, occurred_at, event_id, endpoint_id, brand_id, sequence, due_at) "
+        "SELECT id, occurred_at, event_id, endpoint_id, brand_id, sequence, now() - make_interval(secs => sequence) "
+        "FROM deliveries WHERE state = 'pending' AND endpoint_id = $1",
+        endpoint_id,
+    )
+    await ledger.pool.execute(
+        "INSERT INTO delivery_attempts (delivery_id, number, occurred_at, endpoint_id, trigger, outcome, started_at) "
+        "SELECT id, 1, occurred_at, endpoint_id, 'automatic', 'failed', now() FROM deliveries "
+        "WHERE state = 'failed' AND endpoint_id = $1",
+        endpoint_id,
+    )
+    return endpoint_id
+
+
+@pytest.mark.parametrize("of_endpoint", [True, False])
+@pytest.mark.parametrize(
+    "state", [None, DeliveryState.PENDING, DeliveryState.FAILED, DeliveryState.DISCARDED]
+)
+async def test_what_is_rare_is_found_page_by_page_and_no_page_looks_at_everything(
+    ledger: DeliveryLedger, state: DeliveryState | None, of_endpoint: bool
+) -> None:
+    endpoints = [await _past(ledger), await _past(ledger, every_brand=True)]
+    wanted: dict[str, Any] = {"state": state}
+    if state is not DeliveryState.DISCARDED:
+        wanted["type"] = "subscriber.bounced"
+    if of_endpoint:
+        wanted["endpoint_id"] = endpoints[1]
+    found, pages, cursor = [], 0, None
+    while pages == 0 or cursor is not None:
+        page = await _list(ledger, limit=10, cursor=cursor, **wanted)
+        found += [delivery.id for delivery in page.deliveries]
+        pages, cursor = pages + 1, page.cursor
+
+    expected = await ledger.pool.fetch(
+        "SELECT id FROM deliveries WHERE endpoint_id = ANY($1::bigint []) AND ($2::text IS NULL OR state = $2) "
+        "AND (type = 'subscriber.bounced' OR state = 'discarded')",
+        endpoints[1:] if of_endpoint else endpoints,
+        state,
+    )
+    assert sorted(found) == sorted(row["id"] for row in expected)
+    assert pages > 1
+
+
+async def test_of_anothers_endpoint_not_even_the_length_of_its_queue_is_told(
+    ledger: DeliveryLedger, database: Database
+) -> None:
+    endpoint_id = await _past(ledger)
+    other = await DeliveryLedger.create(database, slug="other")
+
+    for state in (None, *STATES):
+        page = await _list(other, state=state, endpoint_id=endpoint_id)
+        assert (page.deliveries, page.cursor) == ((), None)
+
+
+async def test_the_time_of_events_bounds_a_list_over_months(ledger: DeliveryLedger) -> None:
+    endpoint_id = await ledger.endpoint()
+    at = datetime.now(UTC)  # noqa: TID251 - the months of now have partitions
+    for days in (0, 20, 40, 60):
+        await ledger.happen(ledger.event(at=at - timedelta(days=days)))
+
+    for wanted in ({}, {"endpoint_id": endpoint_id}, {"state": DeliveryState.PENDING}):
+        page = await _list(
+            ledger,
+            occurred_from=at - timedelta(days=40),
+            occurred_until=at - timedelta(days=20) + timedelta(seconds=1),
+            **wanted,
+        )
+        assert sorted(delivery.sequence for delivery in page.deliveries) == [2, 3]
+
+
 async def test_what_failed_and_was_sent_again_is_listed_once_and_by_its_last_end(
     ledger: DeliveryLedger,
 ) -> None:
@@ -233,6 +323,22 @@ async def test_a_delivery_is_shown_with_every_attempt(ledger: DeliveryLedger) ->
     ]
     assert report.attempts[0].response_body == "later"
     assert report.attempts[0].next_attempt_at is not None
+
+
+async def test_of_attempts_without_end_the_newest_thousand_are_shown(ledger: DeliveryLedger) -> None:
+    await ledger.endpoint()
+    await ledger.happens(1)
+    (row,) = await ledger.deliveries()
+    await ledger.pool.execute(
+        "INSERT INTO delivery_attempts (delivery_id, number, occurred_at, endpoint_id, trigger, outcome, started_at) "
+        "SELECT $1, n, $2, $3, 'manual', 'delivered', now() FROM generate_series(1, 1005) AS n",
+        row["id"],
+        row["occurred_at"],
+        row["endpoint_id"],
+    )
+
+    attempts = (await show_delivery(ledger.pool, row["id"])).attempts
+    assert [attempt.number for attempt in attempts] == list(range(6, 1006))
 
 
 async def test_what_an_accounts_endpoint_exchanged_is_not_for_a_brand_to_see(ledger: DeliveryLedger) -> None:
@@ -310,13 +416,15 @@ _STATEMENTS: list[tuple[str, str, tuple[Any, ...]]] = [
     *(
         (name, deed.SQL[name], arguments)
         for name, arguments in (
-            ("newest_of_brand", (1, None, 2**62, None, None, None, None, 50)),
-            ("newest_of_brand", (1, None, 2**62, "delivered", None, None, None, 50)),
-            ("newest_of_endpoint", (1, 7, 2**62, None, None, None, None, 50)),
-            ("failed", (1, None, 2**62, "failed", None, None, None, 50)),
-            ("failed", (None, 7, 2**62, "failed", None, None, None, 50)),
-            ("waiting", (1, None, 0, False, None, None, None, 50, -1, _LONG_AGO)),
-            ("waiting", (1, 7, 0, False, None, None, None, 50, -1, _LONG_AGO)),
+            ("newest_of_brand", (1, 2**62, None, None, None, None, 50, *_EVER, 10_000)),
+            ("newest_of_brand", (1, 2**62, "delivered", None, None, None, 50, *_EVER, 10_000)),
+            ("end_of_brand", (1, 2**62, *_EVER, 500)),
+            ("newest_of_endpoint", (7, 2**62, None, None, None, None, 50, *_EVER, 10_000, 1)),
+            ("end_of_endpoint", (7, 2**62, *_EVER, 500)),
+            ("failed", ([7, 57], 2**62, None, None, None, 50, *_EVER, 500, 1)),
+            ("ends_of_failed", ([7, 57], 2**62, *_EVER, 500)),
+            ("waiting", ([7, 57], -1, _LONG_AGO, 0, None, None, None, 50, 500, 1)),
+            ("ends_of_waiting", ([7, 57], -1, _LONG_AGO, 0, 500)),
             ("leased", (1, None, 0, None, None, None, 50, _LONG_AGO)),
             ("rows", ([1, 2, 3], [_LONG_AGO, _LONG_AGO, _LONG_AGO])),
         )
@@ -324,7 +432,7 @@ _STATEMENTS: list[tuple[str, str, tuple[Any, ...]]] = [
     ("pull", pull_events.SQL["pull"], (7, 100, 50)),
     ("explain", explain_delivery.SQL["facts"], (140_000, None, 1000)),
     ("show", show_delivery_deed.SQL["key"], (140_000, None)),
-    ("attempts", show_delivery_deed.SQL["attempts"], (7, _LONG_AGO)),
+    ("attempts", show_delivery_deed.SQL["attempts"], (7, _LONG_AGO, 1000)),
     ("waiting of an endpoint", show_endpoint.SQL["more"], (7, 100_000)),
     ("last failure", show_endpoint.SQL["last_failure"], (7,)),
     ("answers", show_endpoint.SQL["answers_since"], (7, _LONG_AGO, 200)),

@@ -6,8 +6,9 @@ from typing import Any
 
 import asyncpg
 
-from mailement_webhooks.ids import ReplayId
+from mailement_webhooks.ids import DeliveryId, ReplayId
 from mailement_webhooks.usecases.advance_replays import advance_replays
+from mailement_webhooks.usecases.resend_delivery import resend_delivery
 from tests.support.delivery_ledger import ALL_SHARDS, DeliveryLedger, delivered, failed
 
 
@@ -150,6 +151,20 @@ async def test_what_waits_already_is_passed_by(ledger: DeliveryLedger) -> None:
     ]
 
 
+async def test_what_ends_while_it_runs_is_not_sent_again_by_it(ledger: DeliveryLedger) -> None:
+    await ledger.endpoint()
+    await _finish(ledger, 2)
+    await ledger.happens(1)
+    (late,) = (await ledger.claim()).deliveries
+    replay = await _replay(ledger)
+    await ledger.record(delivered(late))
+
+    await _advance(ledger)
+
+    assert (await _shown(ledger, replay))["enqueued"] == 2
+    assert [row["sequence"] for row in await ledger.queued()] == [1, 2]
+
+
 async def test_a_paused_one_stands_still(ledger: DeliveryLedger) -> None:
     await ledger.endpoint()
     await _finish(ledger, 2)
@@ -194,6 +209,23 @@ async def test_a_cancelled_one_gives_back_what_waits_as_it_was(ledger: DeliveryL
     assert [row["attempts"] for row in rows] == [2, 1, 1, 1]
     assert await ledger.queued() == []
     assert (await _shown(ledger, replay))["finished_at"] is not None
+
+
+async def test_what_somebody_has_sent_by_hand_is_sent_also_if_its_replay_is_cancelled(
+    ledger: DeliveryLedger,
+) -> None:
+    await ledger.endpoint()
+    await _finish(ledger, 2)
+    await _replay(ledger)
+    await _advance(ledger)
+    wanted, _ = (row["delivery_id"] for row in await ledger.queued())
+    await resend_delivery(ledger.pool, DeliveryId(wanted))
+    await ledger.pool.execute("UPDATE webhook_replays SET state = 'cancelled'")
+
+    for _ in range(2):
+        await _advance(ledger)
+
+    assert [delivery.id for delivery in (await ledger.claim()).deliveries] == [wanted]
 
 
 async def test_a_sparse_filter_is_looked_for_in_steps(ledger: DeliveryLedger) -> None:

@@ -160,7 +160,7 @@ async def test_a_filter_that_finds_nothing_by_its_nature_is_refused(
         assert refused.value.field == field
 
 
-@pytest.mark.parametrize("rate", [0.0, -1.0, 1000.1, float("nan"), float("inf")])
+@pytest.mark.parametrize("rate", [0.0, -1.0, 1e-300, 0.0009, 1000.1, float("nan"), float("inf")])
 async def test_a_rate_that_cannot_be_kept_is_refused(ledger: DeliveryLedger, rate: float) -> None:
     endpoint_id = await ledger.endpoint()
     with pytest.raises(InvalidReplay):

@@ -25,4 +25,5 @@ def test_a_webhook_is_created_by_the_words_that_set_it() -> None:
         for verb in ("set", "create")
     )
 
-    assert short <= full
+    # Of several, `set` has to be told which one is meant.
+    assert short - {"--endpoint"} <= full

@@ -139,3 +139,13 @@ def test_nothing_that_was_entered_is_lost(deeds: list[tuple[str, EndpointId, int
     agenda.turn_to(20)
 
     assert set(agenda.first(99)) == entered
+
+
+def test_what_is_put_off_again_and_again_takes_no_more_room() -> None:
+    agenda = Agenda()
+
+    for step in range(10_000):
+        agenda.forget(ONE)
+        agenda.enter_at(ONE, 900 - step / 1000)
+
+    assert agenda.size < 1_000

@@ -20,7 +20,7 @@ from mailement_webhooks.rules.retries import LONGEST_TRYING, SCHEDULE
 from mailement_webhooks.usecases.claim_deliveries import LeasedDelivery
 from tests.support.endpoints_at_work import NOW, workload
 
-_RETRY = Retry(reason=Reason.HTTP_5XX, detail="the endpoint answered 500", most_tries=12)
+_RETRY = Retry(reason=Reason.HTTP_5XX, detail="the endpoint answered 500")
 _PROBING = Health(consecutive_failures=10, breaker_trips=1, hold_until=NOW, hold_reason=HoldReason.BREAKER)
 
 _DELIVERY = LeasedDelivery(
@@ -35,6 +35,7 @@ _DELIVERY = LeasedDelivery(
     replay_id=None,
     attempt=4,
     tries=1,
+    refusals=0,
     lease_token=UUID(int=2),
     created_at=NOW,
     type="subscriber.confirmed",
@@ -95,6 +96,35 @@ def test_what_failed_is_tried_again_by_the_schedule() -> None:
     result = _conclude(_RETRY).result
 
     assert (result.tries, result.next_attempt_in) == (2, SCHEDULE[1].total_seconds())
+
+
+def test_a_refusal_is_believed_when_it_has_come_three_times_in_a_row() -> None:
+    refused = replace(_RETRY, refusal=True)
+    worn = replace(_DELIVERY, tries=5)
+
+    results = [_conclude(refused, replace(worn, refusals=before)).result for before in (0, 1, 2)]
+
+    assert [result.refusals for result in results] == [1, 2, 3]
+    assert [result.next_attempt_in is None for result in results] == [False, False, True]
+
+
+def test_whatever_else_comes_between_refusals_begins_their_row_anew() -> None:
+    refused_twice = replace(_DELIVERY, tries=2, refusals=2)
+
+    assert _conclude(_RETRY, refused_twice).result.refusals == 0
+    fault = OurFault(reason=Reason.SECRET_UNREADABLE, detail="no key")
+    assert _conclude(fault, refused_twice).result.refusals == 2
+
+
+def test_a_probe_that_is_refused_does_not_end_its_delivery() -> None:
+    conclusion = _conclude(
+        replace(_RETRY, refusal=True),
+        replace(_DELIVERY, tries=2, refusals=2),
+        health=_PROBING,
+        probe=True,
+    )
+
+    assert (conclusion.result.refusals, conclusion.exhausted) == (2, False)
 
 
 def test_a_retry_waits_as_long_as_was_asked_for() -> None:

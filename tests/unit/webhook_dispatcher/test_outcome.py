@@ -21,7 +21,6 @@ from mailement_webhook_dispatcher.outcome import (
 )
 from mailement_webhooks.deliveries import Reason
 from mailement_webhooks.endpoints import RetryMode
-from mailement_webhooks.rules.retries import MOST_TRIES
 
 AT = datetime(2026, 5, 19, 17, 42, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -67,38 +66,38 @@ def test_a_2xx_that_broke_off_is_not(kind: FaultKind) -> None:
     outcome = _judge(Answer(status=200, complete=False), _fault(kind))
 
     assert isinstance(outcome, Retry)
-    assert (outcome.reason, outcome.most_tries) == (Reason(kind.value), MOST_TRIES)
+    assert (outcome.reason, outcome.refusal) == (Reason(kind.value), False)
 
 
 @pytest.mark.parametrize(
-    ("status", "reason", "tries"),
+    ("status", "reason", "refusal"),
     [
-        (101, Reason.HTTP_OTHER, 3),
-        (300, Reason.REDIRECT, 3),
-        (302, Reason.REDIRECT, 3),
-        (304, Reason.REDIRECT, 3),
-        (308, Reason.REDIRECT, 3),
-        (400, Reason.HTTP_4XX, 3),
-        (401, Reason.HTTP_4XX, 3),
-        (404, Reason.HTTP_4XX, 3),
-        (408, Reason.HTTP_4XX, MOST_TRIES),
-        (425, Reason.HTTP_4XX, MOST_TRIES),
-        (429, Reason.HTTP_4XX, MOST_TRIES),
-        (500, Reason.HTTP_5XX, MOST_TRIES),
-        (503, Reason.HTTP_5XX, MOST_TRIES),
-        (599, Reason.HTTP_5XX, MOST_TRIES),
-        (600, Reason.HTTP_OTHER, 3),
+        (101, Reason.HTTP_OTHER, True),
+        (300, Reason.REDIRECT, True),
+        (302, Reason.REDIRECT, True),
+        (304, Reason.REDIRECT, True),
+        (308, Reason.REDIRECT, True),
+        (400, Reason.HTTP_4XX, True),
+        (401, Reason.HTTP_4XX, True),
+        (404, Reason.HTTP_4XX, True),
+        (408, Reason.HTTP_4XX, False),
+        (425, Reason.HTTP_4XX, False),
+        (429, Reason.HTTP_4XX, False),
+        (500, Reason.HTTP_5XX, False),
+        (503, Reason.HTTP_5XX, False),
+        (599, Reason.HTTP_5XX, False),
+        (600, Reason.HTTP_OTHER, True),
     ],
 )
-def test_every_other_status_has_its_class_and_its_number_of_tries(
-    status: int, reason: Reason, tries: int
+def test_every_other_status_has_its_class_and_is_a_refusal_or_not(
+    status: int, reason: Reason, refusal: bool
 ) -> None:
     assert _judge(Answer(status=status)) == Retry(
         reason=reason,
         detail=f"the endpoint answered {status}"
         if reason is not Reason.REDIRECT
         else "the endpoint answered with a redirect; these are not followed",
-        most_tries=tries,
+        refusal=refusal,
     )
 
 
@@ -106,7 +105,7 @@ def test_gone_is_flagged() -> None:
     outcome = _judge(Answer(status=410))
 
     assert isinstance(outcome, Retry)
-    assert (outcome.gone, outcome.most_tries) == (True, 3)
+    assert (outcome.gone, outcome.refusal) == (True, True)
 
 
 def test_a_no_counts_as_what_it_says_also_when_its_body_broke_off() -> None:
@@ -151,7 +150,7 @@ def test_names_certificates_and_servers_come_back(kind: FaultKind) -> None:
     outcome = _judge(fault=_fault(kind))
 
     assert isinstance(outcome, Retry)
-    assert outcome.most_tries == MOST_TRIES
+    assert not outcome.refusal
 
 
 @pytest.mark.parametrize("retries", list(RetryMode))

@@ -36,6 +36,7 @@ def _explain(
     endpoint: dict[str, Any] | None = None,
     place: dict[str, Any] | None = None,
     failure: LastFailure | None = None,
+    has_payload: bool = True,
 ) -> Explanation:
     """`place` None: it waits no more."""
     return explain(
@@ -56,6 +57,7 @@ def _explain(
                 finished_at=NOW if place is None else None,
                 next_attempt_at=None,
             ),
+            has_payload=has_payload,
             endpoint=_endpoint(**(endpoint or {})),
             place=None if place is None else _place(**place),
             last_failure=failure,
@@ -85,6 +87,7 @@ def _place(**facts: Any) -> QueuePlace:
         "created_at": NOW,
         "leased_at": None,
         "tries": 0,
+        "refusals": 0,
         "ahead": 0,
         "under_way": 0,
         "earlier_id": None,
@@ -118,15 +121,26 @@ def test_what_failed_waits_for_its_next_try_and_tells_the_schedule_left() -> Non
     assert explained.remaining[:2] == (LATER, LATER + SCHEDULE[2])
     assert len(explained.remaining) == MOST_TRIES - 2
     assert explained.last_error is not None
-    assert explained.last_error.advice.startswith("The receiver is not available for now")
+    assert explained.last_error.advice.startswith("The receiver says that it is not available")
 
 
 def test_what_was_refused_has_three_tries_and_once_has_one() -> None:
     refusal = LastFailure(reason=Reason.HTTP_4XX, detail=None, status_code=404, at=EARLIER)
-    refused = _explain(DeliveryState.PENDING, place={"due_at": LATER, "tries": 2}, failure=refusal)
+    refused_twice = {"due_at": LATER, "tries": 2, "refusals": 2}
+    refused = _explain(DeliveryState.PENDING, place=refused_twice, failure=refusal)
     once = _explain(DeliveryState.PENDING, place={"due_at": LATER}, endpoint={"retries": RetryMode.ONCE})
 
     assert (refused.remaining, once.remaining) == ((LATER,), (LATER,))
+
+
+def test_one_refusal_after_other_failures_leaves_two_more() -> None:
+    refusal = LastFailure(reason=Reason.HTTP_4XX, detail=None, status_code=404, at=EARLIER)
+    place = {"due_at": LATER, "tries": 6, "refusals": 1}
+
+    assert _explain(DeliveryState.PENDING, place=place, failure=refusal).remaining == (
+        LATER,
+        LATER + SCHEDULE[6],
+    )
 
 
 def test_a_paused_endpoint_holds_until_somebody_enables_it_or_the_hold_expires() -> None:
@@ -183,8 +197,82 @@ def test_others_ahead_are_counted_and_a_rate_limit_is_told_with_them() -> None:
     assert _kinds(explained) == [BlockerKind.OTHERS_AHEAD, BlockerKind.RATE_LIMIT]
     assert "3 due before it" in explained.summary
     assert "at most 0.5 a second" in explained.summary
-    assert "1000 or more due" in _explain(DeliveryState.PENDING, place={"ahead": 1000}).summary
+    assert "1,000 or more due" in _explain(DeliveryState.PENDING, place={"ahead": 1000}).summary
     assert _explain(DeliveryState.PENDING, place={}, endpoint=slow).blockers == ()
+
+
+def test_what_could_go_only_lately_raises_no_doubt_about_the_dispatcher() -> None:
+    """Somebody who has just enabled an endpoint is not to look for a dispatcher that runs."""
+    enabled = {"state_changed_at": NOW - timedelta(seconds=2)}
+    rested = {"hold_until": NOW - timedelta(seconds=2), "hold_reason": HoldReason.BREAKER}
+    long_due = {"due_at": EARLIER}
+
+    for endpoint in (enabled, rested):
+        for place in (long_due, {**long_due, "ahead": 5}):
+            assert "running" not in _explain(DeliveryState.PENDING, place=place, endpoint=endpoint).summary
+
+
+def test_what_is_due_behind_others_of_which_none_is_sent_raises_the_question_of_a_dispatcher() -> None:
+    place = {"due_at": NOW - timedelta(minutes=3), "ahead": 5}
+    explained = _explain(DeliveryState.PENDING, place=place)
+
+    assert explained.summary == (
+        "Not delivered yet: 5 due before it at the same endpoint, none being sent: "
+        "is a webhook dispatcher running?"
+    )
+    slow = {"rate_per_second": 0.01}
+    assert "running" not in _explain(DeliveryState.PENDING, place=place, endpoint=slow).summary
+
+
+def test_the_first_in_a_full_endpoint_s_queue_is_the_next_in_turn() -> None:
+    place = {"due_at": NOW - timedelta(minutes=3), "under_way": 10}
+
+    assert _explain(DeliveryState.PENDING, place=place).summary == (
+        "The next in turn: 10 to the same endpoint are being sent at this moment."
+    )
+
+
+def test_a_lease_that_nobody_ended_raises_the_question_of_a_dispatcher() -> None:
+    explained = _explain(DeliveryState.LEASED, place={"due_at": EARLIER, "leased_at": EARLIER})
+
+    assert explained.summary == (
+        "Not delivered yet: no result was recorded by 2026-05-19 16:42:00 UTC, and nobody took it up again: "
+        "is a webhook dispatcher running?"
+    )
+
+
+def test_what_was_removed_before_it_was_sent_says_so() -> None:
+    explained = _explain(DeliveryState.PENDING, place={}, has_payload=False)
+
+    assert _kinds(explained) == [BlockerKind.PAYLOAD_REMOVED]
+
+
+@pytest.mark.parametrize(
+    ("state", "endpoint", "has_payload", "expected"),
+    [
+        (DeliveryState.FAILED, {}, True, True),
+        (DeliveryState.DELIVERED, {}, True, True),
+        (DeliveryState.FAILED, {}, False, False),
+        (DeliveryState.DISCARDED, {"state": EndpointState.DELETED}, True, False),
+        (DeliveryState.PENDING, {}, True, False),
+    ],
+)
+def test_it_says_whether_it_can_be_sent_once_more(
+    state: DeliveryState, endpoint: dict[str, Any], has_payload: bool, expected: bool
+) -> None:
+    place: dict[str, Any] | None = {} if state is DeliveryState.PENDING else None
+    explained = _explain(state, reason=Reason.DNS, endpoint=endpoint, place=place, has_payload=has_payload)
+    assert explained.can_be_resent is expected
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
+def test_nothing_is_promised_of_what_was_given_up(status: int) -> None:
+    reason = Reason.HTTP_4XX if status < 500 else Reason.HTTP_5XX
+    failure = LastFailure(reason=reason, detail=None, status_code=status, at=EARLIER)
+    explained = _explain(DeliveryState.FAILED, reason=reason, failure=failure)
+
+    assert explained.last_error is not None
+    assert "again" not in explained.summary + explained.last_error.advice
 
 
 def test_what_is_under_way_is_blocked_by_nothing_else() -> None:
@@ -210,8 +298,13 @@ def test_the_schedule_left_can_be_told_at_every_try(state: DeliveryState, tries:
 @pytest.mark.parametrize(
     ("state", "reason", "failure", "summary"),
     [
-        (DeliveryState.DELIVERED, None, FAILURE, "Delivered at 2026-05-19 17:42:00 UTC, by attempt 2."),
-        (DeliveryState.FAILED, Reason.HTTP_5XX, FAILURE, "Given up after 2 attempts. The receiver is not"),
+        (DeliveryState.DELIVERED, None, FAILURE, "Delivered at 2026-05-19 17:42:00 UTC; 2 attempts in all."),
+        (
+            DeliveryState.FAILED,
+            Reason.HTTP_5XX,
+            FAILURE,
+            "Given up after 2 attempts. The receiver says that it is not",
+        ),
         (DeliveryState.FAILED, Reason.DNS, None, "Given up after 2 attempts. The host's name cannot"),
         (DeliveryState.DISCARDED, Reason.DRAINED, None, "This was discarded when the endpoint was enabled"),
     ],

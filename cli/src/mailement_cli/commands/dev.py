@@ -20,6 +20,7 @@ from mailement_common import logs
 from mailement_common.bus import topology
 from mailement_common.db.pool import Connection, connect
 from mailement_common.health import Health
+from mailement_common.ids import BrandId
 from mailement_common.logs import logger
 from mailement_common.sealing import KeyRing
 from mailement_common.service import run_until_told
@@ -27,8 +28,11 @@ from mailement_common.settings import LogFormat, SecretSettings, ServiceSettings
 from mailement_newsletter.catalog.brands import find_brand
 from mailement_newsletter.catalog.keys import create_key
 from mailement_newsletter.errors import NotFound
+from mailement_webhooks.endpoints import Profile
+from mailement_webhooks.ids import EndpointId
 from mailement_webhooks.rules.guard import Guard
 from mailement_webhooks.settings import WebhookTargetSettings
+from mailement_webhooks.usecases.list_endpoints import list_endpoints
 from mailement_webhooks.usecases.set_endpoint import set_endpoint
 
 _BRAND: Final = "demo"
@@ -114,8 +118,22 @@ async def _demo_brand(connection: Connection, webhook_url: str) -> tuple[str, st
         made = await make_demo_brand(connection, ring, guard, slug=_BRAND, webhook_url=webhook_url)
         return made.key, made.secret
     key = await create_key(connection, brand, name="demo")
-    _, secret = await set_endpoint(connection, ring, brand.id, brand.account_id, webhook_url, guard=guard)
+    _, secret = await set_endpoint(
+        connection,
+        ring,
+        brand.id,
+        brand.account_id,
+        webhook_url,
+        guard=guard,
+        endpoint_id=await _first_endpoint(connection, brand.id),
+    )
     return key.key, secret
+
+
+async def _first_endpoint(connection: Connection, brand_id: BrandId) -> EndpointId | None:
+    """The demo's own; people may have made others."""
+    endpoints = await list_endpoints(connection, brand_id=brand_id)
+    return next((one.id for one in endpoints if one.profile is Profile.MAILEMENT), None)
 
 
 async def _tell_when_ready(health: Health, folder: Path, key: str, settings: ServiceSettings) -> None:

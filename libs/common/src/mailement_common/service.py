@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import resource
 import signal
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from mailement_common.health import Check, Health, ops_server
@@ -35,6 +37,7 @@ async def run_until_told(services: Sequence[Service], settings: ServiceSettings,
 
     Raises what a service raised. After `drain_seconds` whatever still runs is cancelled.
     """
+    _allow_many_descriptors()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -79,6 +82,13 @@ async def run_until(
         ops.should_exit = True
         await asyncio.gather(ops_task, return_exceptions=True)
         log.info("service.stopped")
+
+
+def _allow_many_descriptors() -> None:
+    """As many as the system grants: the usual soft limit of 1,024 is less than some settings allow connections."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _spare_the_collector() -> None:

@@ -129,6 +129,14 @@ class InvalidReplay(Refusal):
         self.reason = reason
 
 
+class TooManyReplays(Refusal):
+    """The endpoint has as many replays that have not ended as it may have."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"there are {most} replays at work already, which is the most there can be")
+        self.most = most
+
+
 class ReplayNotFound(Refusal):
     """There is no such replay, or it is not for this brand to see."""
 

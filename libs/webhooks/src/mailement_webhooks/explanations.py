@@ -12,10 +12,11 @@ from mailement_webhooks.endpoints import EndpointState, RetryMode, StateReason
 from mailement_webhooks.ids import DeliveryId
 from mailement_webhooks.rules.advice import plain_words
 from mailement_webhooks.rules.health import HoldReason
-from mailement_webhooks.rules.retries import SCHEDULE, most_tries, remaining_schedule
+from mailement_webhooks.rules.retries import SCHEDULE, is_tried_again, most_tries, remaining_schedule
 
 MOST_AHEAD_COUNTED: Final = 1_000
 _SUSPICIOUSLY_LONG: Final = timedelta(minutes=1)
+_IS_ONE_RUNNING: Final = "is a webhook dispatcher running?"
 
 
 class BlockerKind(StrEnum):
@@ -30,6 +31,7 @@ class BlockerKind(StrEnum):
     EARLIER_OF_SUBSCRIBER = "earlier_of_subscriber"
     OTHERS_AHEAD = "others_ahead"
     RATE_LIMIT = "rate_limit"
+    PAYLOAD_REMOVED = "payload_removed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,12 @@ class Blocker:
     count: int | None = None
 
 
+_PAYLOAD_REMOVED: Final = Blocker(
+    kind=BlockerKind.PAYLOAD_REMOVED,
+    text="what it carried has been removed, so that it is given up when its turn comes",
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastError:
     """`advice`: what is wrong and what to do, in plain words."""
@@ -60,7 +68,8 @@ class LastError:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """`remaining`: when the tries that are left come at the earliest, the next one first; empty if nobody can say.
-    `hold_expires_at`: when it is discarded if its endpoint is not enabled before.
+    `hold_expires_at`: when it is discarded if its endpoint is not enabled before. `can_be_resent`: it has ended, what it
+    carried is still there, and so is its endpoint.
     """
 
     delivery: Delivery
@@ -69,6 +78,7 @@ class Explanation:
     remaining: tuple[datetime, ...]
     hold_expires_at: datetime | None
     last_error: LastError | None
+    can_be_resent: bool
     summary: str
 
 
@@ -82,6 +92,7 @@ class QueuePlace:
     created_at: datetime
     leased_at: datetime | None
     tries: int
+    refusals: int
     ahead: int
     under_way: int
     earlier_id: DeliveryId | None
@@ -103,7 +114,7 @@ class EndpointFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastFailure:
-    """The newest attempt that failed."""
+    """The newest attempt that failed or was interrupted."""
 
     reason: Reason
     detail: str | None
@@ -117,6 +128,7 @@ class Facts:
 
     at: datetime
     delivery: Delivery
+    has_payload: bool
     endpoint: EndpointFacts
     place: QueuePlace | None
     last_failure: LastFailure | None
@@ -134,6 +146,7 @@ def explain(facts: Facts) -> Explanation:
         remaining=_remaining(facts, next_at),
         hold_expires_at=_hold_expires_at(facts),
         last_error=_last_error(facts.last_failure),
+        can_be_resent=_can_be_resent(facts),
         summary=_summary(facts, blockers),
     )
 
@@ -143,22 +156,27 @@ def _blockers(facts: Facts) -> tuple[Blocker, ...]:
     if place is None or facts.delivery.state is DeliveryState.DISCARDED:
         return ()
     if facts.delivery.state is DeliveryState.LEASED:
-        return (_under_way(place),)
+        return (_under_way(place, facts.at),)
     found = (
         _switched_off(facts.endpoint),
         _resting(facts.endpoint, facts.at),
         _not_due(place, facts.at),
         _earlier(place, facts),
-        _others_ahead(place, facts.at),
+        _others_ahead(place, facts),
         _rate_limit(facts.endpoint, place, facts.at),
+        None if facts.has_payload else _PAYLOAD_REMOVED,
     )
     return tuple(blocker for blocker in found if blocker is not None)
 
 
-def _under_way(place: QueuePlace) -> Blocker:
+def _under_way(place: QueuePlace, at: datetime) -> Blocker:
+    until = _moment(place.due_at)
+    text = f"it is being sent; if no result is recorded by {until}, it is taken up again"
+    if at - place.due_at > _SUSPICIOUSLY_LONG:
+        text = f"no result was recorded by {until}, and nobody took it up again: {_IS_ONE_RUNNING}"
     return Blocker(
         kind=BlockerKind.UNDER_WAY,
-        text=f"it is being sent; if no result is recorded by {_moment(place.due_at)}, it is taken up again",
+        text=text,
         since=place.leased_at,
         until=place.due_at,
     )
@@ -240,13 +258,14 @@ def _earlier(place: QueuePlace, facts: Facts) -> Blocker | None:
     )
 
 
-def _others_ahead(place: QueuePlace, at: datetime) -> Blocker | None:
-    if not place.ahead or place.due_at > at:
+def _others_ahead(place: QueuePlace, facts: Facts) -> Blocker | None:
+    if not place.ahead or place.due_at > facts.at:
         return None
-    many = f"{MOST_AHEAD_COUNTED} or more" if place.ahead >= MOST_AHEAD_COUNTED else str(place.ahead)
+    many = f"{MOST_AHEAD_COUNTED:,} or more" if place.ahead >= MOST_AHEAD_COUNTED else str(place.ahead)
+    doubt = f": {_IS_ONE_RUNNING}" if _stands_still(place, facts) else ""
     return Blocker(
         kind=BlockerKind.OTHERS_AHEAD,
-        text=f"{many} due before it at the same endpoint, {place.under_way} being sent",
+        text=f"{many} due before it at the same endpoint, {place.under_way or 'none'} being sent{doubt}",
         count=place.ahead,
     )
 
@@ -272,20 +291,37 @@ def _next_attempt_at(facts: Facts) -> datetime | None:
     return max(facts.at, facts.place.due_at, facts.endpoint.hold_until or facts.at)
 
 
+def _stands_still(place: QueuePlace, facts: Facts) -> bool:
+    """Whether nothing has been sent to the endpoint for longer than can be explained."""
+    return (
+        not place.under_way
+        and facts.endpoint.rate_per_second is None
+        and facts.delivery.state is DeliveryState.PENDING
+        and facts.at - _could_go_since(place, facts.endpoint) > _SUSPICIOUSLY_LONG
+    )
+
+
+def _could_go_since(place: QueuePlace, endpoint: EndpointFacts) -> datetime:
+    """What was held or rested until then has not waited for a dispatcher."""
+    return max(place.due_at, endpoint.state_changed_at, endpoint.hold_until or place.due_at)
+
+
 def _remaining(facts: Facts, next_at: datetime | None) -> tuple[datetime, ...]:
     if facts.place is None:
         return ()
-    last = facts.last_failure
-    most = most_tries(
-        facts.endpoint.retries, last.reason if last else None, last.status_code if last else None
-    )
-    tries = facts.place.tries
+    tries, most = facts.place.tries, _most_tries(facts.endpoint, facts.place, facts.last_failure)
     if facts.delivery.state is DeliveryState.LEASED:
         if tries + 1 >= most:
             return ()
         # What follows the attempt that is being made, if it fails.
         return remaining_schedule(tries=tries + 1, most=most, next_at=facts.at + SCHEDULE[tries])
     return () if next_at is None else remaining_schedule(tries=tries, most=most, next_at=next_at)
+
+
+def _most_tries(endpoint: EndpointFacts, place: QueuePlace, last: LastFailure | None) -> int:
+    if not is_tried_again(endpoint.retries, last.reason if last else None):
+        return 1
+    return most_tries(tries=place.tries, refusals=place.refusals)
 
 
 def _hold_expires_at(facts: Facts) -> datetime | None:
@@ -308,32 +344,52 @@ def _last_error(failure: LastFailure | None) -> LastError | None:
     )
 
 
+def _can_be_resent(facts: Facts) -> bool:
+    has_ended = facts.delivery.state in {
+        DeliveryState.DELIVERED,
+        DeliveryState.FAILED,
+        DeliveryState.DISCARDED,
+    }
+    return has_ended and facts.has_payload and facts.endpoint.state is not EndpointState.DELETED
+
+
 def _summary(facts: Facts, blockers: tuple[Blocker, ...]) -> str:
     delivery, failure = facts.delivery, facts.last_failure
     match delivery.state:
         case DeliveryState.DELIVERED:
             when = "" if delivery.finished_at is None else f" at {_moment(delivery.finished_at)}"
-            return f"Delivered{when}, by attempt {delivery.attempts}."
+            return f"Delivered{when}; {_times(delivery.attempts)} in all."
         case DeliveryState.FAILED:
             status = failure.status_code if failure and failure.reason is delivery.reason else None
             why = "" if delivery.reason is None else f" {plain_words(delivery.reason, status)}"
-            return f"Given up after {_times(delivery.attempts)}.{why}"
+            once = ", which is all that its endpoint is set to" if _had_one_only(facts) else ""
+            return f"Given up after {_times(delivery.attempts)}{once}.{why}"
         case DeliveryState.DISCARDED:
             return "Not sent." if delivery.reason is None else plain_words(delivery.reason)
         case DeliveryState.LEASED | DeliveryState.HELD | DeliveryState.PENDING:
             if blockers:
-                return f"Not delivered yet: {'; '.join(blocker.text for blocker in blockers)}."
+                return _sentence(f"Not delivered yet: {'; '.join(blocker.text for blocker in blockers)}")
             return _due_now(facts)
         case _:
             assert_never(delivery.state)
 
 
+def _had_one_only(facts: Facts) -> bool:
+    return facts.endpoint.retries is RetryMode.ONCE and facts.delivery.attempts == 1
+
+
 def _due_now(facts: Facts) -> str:
-    if facts.place is not None and facts.at - facts.place.due_at > _SUSPICIOUSLY_LONG:
-        return (
-            f"Due since {_moment(facts.place.due_at)}, and nobody took it: is a webhook dispatcher running?"
-        )
+    place = facts.place
+    if place is not None and place.under_way:
+        return f"The next in turn: {place.under_way} to the same endpoint are being sent at this moment."
+    if place is not None and _stands_still(place, facts):
+        since = _moment(_could_go_since(place, facts.endpoint))
+        return f"Due since {since}, and nobody took it: {_IS_ONE_RUNNING}"
     return "Due now: it is sent as soon as a dispatcher has a free slot."
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith("?") else f"{text}."
 
 
 def _times(attempts: int) -> str:

@@ -11,9 +11,13 @@ from mailement_common.ids import BrandId
 from mailement_webhooks.deliveries import DeliveryState
 from mailement_webhooks.ids import EndpointId, ReplayId, Sequence
 
-# A dry run counts so far; a replay of more knows only that there are more.
-MOST_COUNTED: Final = 1_000_000
+# Of an endpoint's newest deliveries so many are looked at to count; with a longer past there may be more.
+MOST_LOOKED_AT: Final = 1_000_000
+# Each is looked after every second.
+MOST_AT_A_TIME: Final = 20
 DEFAULT_RATE: Final = 10.0
+# One in a quarter of an hour, nearly.
+SLOWEST_RATE: Final = 0.001
 FASTEST_RATE: Final = 1_000.0
 # What a delivery may have come to, to be replayed.
 OUTCOMES: Final = (DeliveryState.DELIVERED, DeliveryState.FAILED, DeliveryState.DISCARDED)
@@ -38,7 +42,7 @@ class ReplayFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayCount:
-    """`is_exact`: False where there are more than were counted."""
+    """`is_exact`: False where there may be more than were counted."""
 
     deliveries: int
     is_exact: bool
@@ -46,8 +50,8 @@ class ReplayCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """`brand_id` None: its endpoint hears every brand of an account. `total`: how many the filter found at the start,
-    counted up to MOST_COUNTED. `enqueued`: how many of them have had their turn. `rate_per_second`: the most that take it.
+    """`brand_id` None: its endpoint hears every brand of an account. `total`: how many the filter found at the start; not
+    exact: at least so many. `enqueued`: how many of them have had their turn. `rate_per_second`: the most that take it.
     """
 
     id: ReplayId

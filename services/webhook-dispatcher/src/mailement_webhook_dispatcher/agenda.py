@@ -5,8 +5,12 @@ from __future__ import annotations
 import heapq
 from collections.abc import Hashable
 from itertools import islice
+from typing import Final
 
 from mailement_webhooks.ids import EndpointId
+
+# So many moments that count no more are put up with, beside as many as those that do.
+_MOST_PASSED_OVER: Final = 500
 
 
 class Agenda:
@@ -41,6 +45,7 @@ class Agenda:
         if known is None or moment < known:
             self._later[endpoint_id] = moment
             heapq.heappush(self._moments, (moment, endpoint_id))
+            self._sweep_out()
 
     def park(self, endpoint_id: EndpointId, key: Hashable) -> None:
         """Due, but nothing can be sent before `release(key)`."""
@@ -76,6 +81,11 @@ class Agenda:
                 self.enter(endpoint_id)
 
     @property
+    def size(self) -> int:
+        """How much it has to keep in mind, of whatever kind."""
+        return len(self._now) + len(self._moments) + len(self._parked)
+
+    @property
     def due(self) -> int:
         """How many are due now."""
         return len(self._now)
@@ -89,3 +99,9 @@ class Agenda:
         while self._moments and self._later.get(self._moments[0][1]) != self._moments[0][0]:
             heapq.heappop(self._moments)
         return self._moments[0][0] if self._moments else None
+
+    def _sweep_out(self) -> None:
+        """An endpoint that rests is entered anew with each of its events: they must not pile up until the rest is over."""
+        if len(self._moments) > 2 * len(self._later) + _MOST_PASSED_OVER:
+            self._moments = [(moment, endpoint_id) for endpoint_id, moment in self._later.items()]
+            heapq.heapify(self._moments)

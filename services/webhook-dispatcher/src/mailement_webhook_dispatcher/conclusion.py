@@ -50,18 +50,25 @@ def conclude(attempted: Attempted, health: Health, *, pace: float) -> Conclusion
     An endpoint that was given up to another dispatcher is that one's to judge: its health stays.
     """
     outcome, delivery = attempted.outcome, attempted.delivery
+    refusals = _refusals(attempted)
     match outcome:
         case Delivered():
             change = after_success(health, attempted.finished_at)
             return _concluded(
-                attempted, change, reason=None, detail=None, tries=delivery.tries + 1, pause=None
+                attempted,
+                change,
+                reason=None,
+                detail=None,
+                tries=delivery.tries + 1,
+                refusals=refusals,
+                pause=None,
             )
         case Retry():
             tries = delivery.tries + (not attempted.probe)
             change = _after_failure(attempted, health)
             pause = next_try(
                 tries=tries,
-                most=outcome.most_tries,
+                refusals=refusals,
                 trying_for=_trying_for(attempted),
                 retry_after=None,
                 jitter=attempted.jitter,
@@ -79,8 +86,28 @@ def conclude(attempted: Attempted, health: Health, *, pace: float) -> Conclusion
         case _:
             assert_never(outcome)
     return _concluded(
-        attempted, change, reason=outcome.reason, detail=outcome.detail, tries=tries, pause=pause
+        attempted,
+        change,
+        reason=outcome.reason,
+        detail=outcome.detail,
+        tries=tries,
+        refusals=refusals,
+        pause=pause,
     )
+
+
+def _refusals(attempted: Attempted) -> int:
+    """In a row, with this one. A probe that is refused spends none; whatever else it meets ends the row."""
+    before = attempted.delivery.refusals
+    match attempted.outcome:
+        case OurFault():
+            return before
+        case Retry(refusal=True):
+            return before + (not attempted.probe)
+        case Delivered() | Retry() | GiveUp():
+            return 0
+        case _:
+            assert_never(attempted.outcome)
 
 
 def _after_failure(attempted: Attempted, health: Health) -> Change:
@@ -122,6 +149,7 @@ def _concluded(
     reason: Reason | None,
     detail: str | None,
     tries: int,
+    refusals: int,
     pause: timedelta | None,
 ) -> Conclusion:
     exchange, answer = attempted.exchange, attempted.exchange.answer
@@ -142,6 +170,7 @@ def _concluded(
             duration_ms=round(attempted.took * 1000),
             phases=exchange.phases,
             tries=tries,
+            refusals=refusals,
             next_attempt_in=None if pause is None else pause.total_seconds(),
         ),
     )

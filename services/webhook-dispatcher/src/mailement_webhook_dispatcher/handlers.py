@@ -9,7 +9,6 @@ import asyncpg
 
 from mailement_common.bus.consumer import Handler
 from mailement_common.events.envelope import Envelope
-from mailement_webhooks.database import Connection
 from mailement_webhooks.endpoints import Profile
 from mailement_webhooks.ids import EndpointId
 from mailement_webhooks.rules.payload import body_for
@@ -34,8 +33,12 @@ def ingest(
         if not posted:
             return
         async with pool.acquire() as connection, connection.transaction():
-            heard = await _record(connection, posted, is_ours)
+            heard = (await record_events(connection, posted)).endpoint_ids
+            told = {endpoint_id for endpoint_id in heard if not is_ours(endpoint_id)}
+            await announce_due(connection, told)
         wake(heard)
+        # Whoever took them over meanwhile may have looked for what is due before this was committed.
+        await announce_due(pool, [endpoint_id for endpoint_id in heard - told if not is_ours(endpoint_id)])
 
     return handle
 
@@ -57,14 +60,6 @@ def posts_of(event: Envelope) -> Iterator[WebhookEvent]:
                 about_endpoint=EndpointId(_id(event.data["endpoint"])) if operational else None,
                 traceparent=event.traceparent,
             )
-
-
-async def _record(
-    connection: Connection, posted: Sequence[WebhookEvent], is_ours: Callable[[EndpointId], bool]
-) -> Collection[EndpointId]:
-    recorded = await record_events(connection, posted)
-    await announce_due(connection, [heard for heard in recorded.endpoint_ids if not is_ours(heard)])
-    return recorded.endpoint_ids
 
 
 def _id(facts: dict[str, Any]) -> int:

@@ -41,7 +41,10 @@ class Keeping:
 
 
 class Housekeeping:
-    """`wake` is told whom there is something for; `is_ours` whether that reaches the owner."""
+    """`wake` is told whom there is something for; `is_ours` whether that reaches the owner.
+
+    `is_behind`: attempts that are over wait for the database, so that not every lease that has ended is a dead one's.
+    """
 
     def __init__(
         self,
@@ -51,6 +54,7 @@ class Housekeeping:
         owned: Callable[[], Collection[Shard]],
         wake: Callable[[Collection[EndpointId]], None],
         is_ours: Callable[[EndpointId], bool],
+        is_behind: Callable[[], bool],
         look_everywhere: Callable[[], None],
     ) -> None:
         self._pool = pool
@@ -58,6 +62,7 @@ class Housekeeping:
         self._owned = owned
         self._wake = wake
         self._is_ours = is_ours
+        self._is_behind = is_behind
         self._look_everywhere = look_everywhere
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -75,6 +80,8 @@ class Housekeeping:
 
     async def _reap(self) -> bool:
         """Finds the deliveries of dispatchers that died."""
+        if self._is_behind():
+            return False
         reopened = await reopen_expired(self._pool, limit=_CHUNK)
         if not reopened.deliveries:
             return False

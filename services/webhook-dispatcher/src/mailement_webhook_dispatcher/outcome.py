@@ -10,7 +10,7 @@ from typing import Final
 from mailement_webhook_dispatcher.http.exchange import Answer, Exchange, Fault, FaultKind
 from mailement_webhooks.deliveries import Reason
 from mailement_webhooks.endpoints import RetryMode
-from mailement_webhooks.rules.retries import most_tries
+from mailement_webhooks.rules.retries import is_refusal, is_tried_again
 from mailement_webhooks.rules.shown_url import shown_url
 
 _LONGEST_DETAIL: Final = 300
@@ -40,14 +40,15 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """Worth another try, if fewer than `most_tries` were made. `detail` says the reason in words for people.
+    """Worth another try. `detail` says the reason in words for people.
 
+    `refusal`: the endpoint said that it does not want this, which is believed after some in a row.
     `retry_after`: how long the endpoint asked to be left alone. `gone`: it answered 410.
     """
 
     reason: Reason
     detail: str
-    most_tries: int
+    refusal: bool = False
     retry_after: timedelta | None = None
     gone: bool = False
 
@@ -103,10 +104,9 @@ def _failed(fault: Fault, *, retries: RetryMode) -> Outcome:
     reason, detail = Reason(fault.kind.value), fault.detail[:_LONGEST_DETAIL]
     if reason is Reason.INTERNAL_ERROR:
         return OurFault(reason=reason, detail=detail)
-    most = most_tries(retries, reason, None)
-    if most == 1:
+    if not is_tried_again(retries, reason):
         return GiveUp(reason=reason, detail=detail)
-    return Retry(reason=reason, detail=detail, most_tries=most)
+    return Retry(reason=reason, detail=detail)
 
 
 def _refused(answer: Answer, *, retries: RetryMode, at: datetime) -> Outcome:
@@ -114,10 +114,15 @@ def _refused(answer: Answer, *, retries: RetryMode, at: datetime) -> Outcome:
     retry_after = _retry_after(answer, at)
     detail = _in_words(answer, retry_after)[:_LONGEST_DETAIL]
     gone = answer.status == _GONE
-    most = most_tries(retries, reason, answer.status)
-    if most == 1:
+    if not is_tried_again(retries, reason):
         return GiveUp(reason=reason, detail=detail, retry_after=retry_after, gone=gone)
-    return Retry(reason=reason, detail=detail, most_tries=most, retry_after=retry_after, gone=gone)
+    return Retry(
+        reason=reason,
+        detail=detail,
+        refusal=is_refusal(reason, answer.status),
+        retry_after=retry_after,
+        gone=gone,
+    )
 
 
 def _class_of(status: int) -> Reason:

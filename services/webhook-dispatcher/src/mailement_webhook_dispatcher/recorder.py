@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import asyncpg
@@ -77,6 +77,9 @@ class Recorder:
         self._pace = pace
         self._waiting: list[Attempted] = []
         self._writing = 0
+        # How often the database was found away, and how often of that everything has been committed since.
+        self._outages = 0
+        self._made_up_for = 0
         self._some = asyncio.Event()
         self._full = asyncio.Event()
         self._empty = asyncio.Event()
@@ -86,6 +89,11 @@ class Recorder:
     def backlog(self) -> int:
         """Attempts that are over and not committed."""
         return len(self._waiting) + self._writing
+
+    @property
+    def is_behind(self) -> bool:
+        """The database was away, and what ended meanwhile is not all committed: leases of it may be over already."""
+        return self._outages > self._made_up_for
 
     def add(self, attempted: Attempted) -> None:
         self._waiting.append(attempted)
@@ -109,8 +117,13 @@ class Recorder:
                 self._some.clear()
             if len(self._waiting) < _BATCH:
                 self._full.clear()
+            outages, is_all = self._outages, not self._waiting
             try:
                 await self._write(batch, settled)
+                if not self._waiting:
+                    self._made_up_for = self._outages
+                elif is_all:
+                    self._made_up_for = outages
             finally:
                 self._writing = 0
                 if not self._waiting:
@@ -119,15 +132,28 @@ class Recorder:
     async def _write(self, batch: Sequence[Attempted], settled: Settled) -> None:
         try:
             plan, recorded = await self._until_written(batch)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  told with the delivery that it is about
             if len(batch) > 1:
                 for attempted in batch:
                     await self._write([attempted], settled)
                 return
-            log.error("webhook.not_recorded", delivery_id=batch[0].delivery.id, exc_info=error)
-            plan, recorded = self._plan(batch), set()
+            plan = self._plan(batch)
+            recorded = await self._without_words(plan.conclusions[0], error)
         for conclusion in plan.conclusions:
             settled(conclusion, conclusion.result.delivery_id in recorded)
+
+    async def _without_words(self, conclusion: Conclusion, error: Exception) -> Collection[DeliveryId]:
+        """The last resort: what cannot be written as it is would be sent again after every lease."""
+        delivery_id = conclusion.result.delivery_id
+        log.error("webhook.not_recorded", delivery_id=delivery_id, exc_info=error)
+        bare = replace(
+            conclusion.result, detail=None, request_head=None, response_head=None, response_body=None
+        )
+        try:
+            return await record_attempts(self._pool, [bare])
+        except Exception as still:
+            log.error("webhook.not_recorded", delivery_id=delivery_id, exc_info=still)
+            return set()
 
     async def _until_written(self, batch: Sequence[Attempted]) -> tuple[_Plan, Collection[DeliveryId]]:
         """A database that is away is waited for: the POST has happened and must not be forgotten."""
@@ -136,6 +162,7 @@ class Recorder:
             try:
                 return await self._write_once(batch)
             except DATABASE_UNABLE as error:
+                self._outages += 1
                 pause = next(waits)
                 log.warning("database.unable", reason=type(error).__name__, retry_in_seconds=pause)
                 await asyncio.sleep(pause)
@@ -155,6 +182,8 @@ class Recorder:
         for workload, health in effective.healths.items():
             # Somebody may have enabled the endpoint meanwhile, and it starts afresh.
             if workload.health is effective.before[workload]:
+                if workload.health.breaker_trips and not health.breaker_trips:
+                    workload.limit.restart()
                 workload.health = health
         for workload, health in saved.items():
             workload.written = health
@@ -187,9 +216,13 @@ async def _follow_up(connection: Connection, plan: _Plan) -> dict[Workload, Heal
     news = news_of(plan.conclusions)
     if again := sent_again(plan.conclusions):
         news += await recoveries(connection, again)
-    saved = plan.to_save()
-    await save_health(connection, {workload.id: health for workload, health in saved.items()})
-    news += await _disable(connection, plan.conclusions)
+    wanted = plan.to_save()
+    written = await save_health(connection, {workload.id: health for workload, health in wanted.items()})
+    saved = {workload: health for workload, health in wanted.items() if workload.id in written}
+    news += await _disable(
+        connection,
+        [conclusion for conclusion in plan.conclusions if conclusion.attempted.workload in saved],
+    )
     if news:
         await tell(connection, await as_events(connection, news))
     return saved

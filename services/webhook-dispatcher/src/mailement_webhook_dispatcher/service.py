@@ -20,11 +20,13 @@ from mailement_common.settings import ConfigurationFaults
 from mailement_common.supervise import keep_running
 from mailement_newsletter.schema import MIGRATIONS
 from mailement_webhook_dispatcher.attempt import Attempter
-from mailement_webhook_dispatcher.deliverer import Capacity, Deliverer
+from mailement_webhook_dispatcher.capacity import Capacity
+from mailement_webhook_dispatcher.deliverer import Deliverer
 from mailement_webhook_dispatcher.gauges import keep_gauges
 from mailement_webhook_dispatcher.handlers import ingest
 from mailement_webhook_dispatcher.housekeeping import Housekeeping, Keeping
 from mailement_webhook_dispatcher.http.exchange import Limits
+from mailement_webhook_dispatcher.lineup import Lineup
 from mailement_webhook_dispatcher.metrics import OWNED_SHARDS
 from mailement_webhook_dispatcher.recorder import Recorder
 from mailement_webhook_dispatcher.sender import Sender
@@ -96,21 +98,22 @@ class WebhookDispatcher:
             ),
         )
         self._recorder = Recorder(self._pool, pace=pace)
+        capacity = Capacity(
+            slots=settings.webhook_concurrency,
+            lease_seconds=max(limit.total_seconds for limit in self._limits.values()) + lease_margin_seconds,
+            order_seconds=settings.webhook_order_seconds,
+        )
+        self._lineup = Lineup(self._workloads, self._clock, capacity)
         self._deliverer = Deliverer(
             self._pool,
             self._owner,
             self._workloads,
+            self._lineup,
             Attempter(self._sender, self._clock, self._limits),
             self._recorder,
-            self._clock,
-            Capacity(
-                slots=settings.webhook_concurrency,
-                lease_seconds=max(limit.total_seconds for limit in self._limits.values())
-                + lease_margin_seconds,
-                order_seconds=settings.webhook_order_seconds,
-            ),
+            capacity,
         )
-        self._sweeper = Sweeper(self._pool, owned=lambda: self._owner.owned, expect=self._deliverer.expect)
+        self._sweeper = Sweeper(self._pool, owned=lambda: self._owner.owned, expect=self._lineup.expect)
         self._housekeeping = Housekeeping(
             self._pool,
             Keeping(
@@ -119,14 +122,15 @@ class WebhookDispatcher:
                 payload_days=settings.webhook_payload_days,
             ),
             owned=lambda: self._owner.owned,
-            wake=self._deliverer.wake,
+            wake=self._lineup.wake,
             is_ours=self._workloads.is_ours,
+            is_behind=lambda: self._recorder.is_behind,
             look_everywhere=self._sweeper.everywhere,
         )
         self._consumer = Consumer(
             settings,
             WEBHOOKS,
-            ingest(self._pool, wake=self._deliverer.wake, is_ours=self._workloads.is_ours),
+            ingest(self._pool, wake=self._lineup.wake, is_ours=self._workloads.is_ours),
             name=self.name,
         )
 
@@ -169,24 +173,25 @@ class WebhookDispatcher:
             recording.cancel()
 
     async def _taken(self, connection: asyncpg.Connection, shards: Collection[Shard]) -> None:
-        leases = await leased_elsewhere(connection, shards)
-        await self._workloads.load(connection, leases.keys(), shards)
-        self._workloads.take(leases)
         OWNED_SHARDS.inc(len(shards))
+        self._workloads.take(shards)
+        leases = await leased_elsewhere(connection, shards, ours=self._workloads.leases)
+        await self._workloads.load(connection, leases.keys())
+        self._workloads.count_leases(leases)
         self._sweeper.everywhere()
 
     def _given_up(self, shards: Collection[Shard]) -> None:
-        self._deliverer.forget(self._workloads.give_up(shards))
+        self._lineup.forget(self._workloads.give_up(shards))
         OWNED_SHARDS.dec(len(shards))
 
     def _hear_due(self, told: str) -> None:
         if told == EVERYWHERE:
             self._sweeper.everywhere()
         else:
-            self._deliverer.wake([EndpointId(int(part)) for part in told.split(",")])
+            self._lineup.wake([EndpointId(int(part)) for part in told.split(",")])
 
     def _hear_changed(self, told: str) -> None:
-        self._deliverer.changed(EndpointId(int(told)))
+        self._lineup.changed(EndpointId(int(told)))
 
     async def _ask_broker(self) -> CheckResult:
         return CheckResult(ok=self._consumer.connected)

@@ -121,10 +121,8 @@ class ShardOwner:
         connection = await connect(self._settings, name="webhook-dispatcher shards", server_settings=BY_INDEX)
         connection.add_termination_listener(self._lost)
         try:
-            await connection.execute(SQL["prepare"])
-            for channel, listener in self._owner.hears.items():
-                await connection.add_listener(channel, _payload_to(listener))
-            await connection.execute(SQL["appear"], _LOCK, _PRESENCE)
+            async with asyncio.timeout(_LONGEST_USE):
+                await self._appear(connection)
             self._connection = connection
             while not stop.is_set():
                 async with self.connection():
@@ -135,6 +133,12 @@ class ShardOwner:
             self._connection = None
             self._lose(self._owned)
             await _close(connection)
+
+    async def _appear(self, connection: asyncpg.Connection) -> None:
+        await connection.execute(SQL["prepare"])
+        for channel, listener in self._owner.hears.items():
+            await connection.add_listener(channel, _payload_to(listener))
+        await connection.execute(SQL["appear"], _LOCK, _PRESENCE)
 
     async def _pause(self) -> None:
         self._stirred.clear()
@@ -157,8 +161,9 @@ class ShardOwner:
         rows = await connection.fetch(SQL["take"], _LOCK, candidates, wanted)
         taken = frozenset(Shard(row["shard"]) for row in rows)
         if taken:
-            await self._owner.taken(connection, taken)
+            # Before it is told: if that fails, they are given up with all others.
             self._owned |= taken
+            await self._owner.taken(connection, taken)
             log.info("webhook.shards_taken", shards=len(taken), owned=len(self._owned))
 
     async def _give_up(

@@ -1,7 +1,7 @@
 -- name: prepare
 -- Neither side waits long for one that has vanished: these locks must not outlive their owner.
 SELECT
-    set_config('statement_timeout', '15s', false),
+    set_config('statement_timeout', '5s', false),
     set_config('jit', 'off', false),
     set_config('tcp_keepalives_idle', '5', false),
     set_config('tcp_keepalives_interval', '2', false),

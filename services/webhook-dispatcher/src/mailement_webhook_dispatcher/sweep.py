@@ -32,11 +32,16 @@ class Sweeper:
         self._owned = owned
         self._expect = expect
         self._after = _START
+        # Since the round at hand began.
+        self._asked = False
         self._hurry = asyncio.Event()
 
     def everywhere(self) -> None:
-        """Anything may be due: look through all of them at once, without pauses."""
-        self._after = _START
+        """Anything may be due: look through all of them at once, without pauses.
+
+        The round at hand is finished first and another follows, so that who asks often keeps nobody's turn from coming.
+        """
+        self._asked = True
         self._hurry.set()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -48,18 +53,17 @@ class Sweeper:
             if shards := self._owned():
                 await self._look(shards)
             else:
+                # Whoever takes some asks again.
                 self._hurry.clear()
             if not self._hurry.is_set():
                 await wait_for(self._hurry, _PAUSE_SECONDS)
 
     async def _look(self, shards: Collection[Shard]) -> None:
-        after = self._after
-        swept = await find_due(self._pool, shards=shards, after=after, limit=_CHUNK)
+        if self._after == _START:
+            self._asked = False
+        swept = await find_due(self._pool, shards=shards, after=self._after, limit=_CHUNK)
         for endpoint_id, seconds in swept.due.items():
             self._expect(endpoint_id, seconds)
-        if self._after != after:
-            # Told to begin anew meanwhile.
-            return
         self._after = swept.last or _START
-        if swept.last is None:
+        if swept.last is None and not self._asked:
             self._hurry.clear()

@@ -49,7 +49,8 @@ def deal(due: Sequence[Workload], slots: Slots, *, at: float, now: datetime) -> 
         _seat(workload, hands, dealt, at=at, now=now)
     hands.share_out()
     replays = slots.replays
-    for workload, count in hands.given.items():
+    # Of the slots for replays, nobody gets one for nothing as long as somebody waits for it.
+    for workload, count in sorted(hands.given.items(), key=lambda given: not given[0].replays_wait):
         granted = count if workload.bucket is None else workload.bucket.take(at, count)
         replay_room = max(min(granted, workload.replay_room(), replays), 0)
         replays -= replay_room

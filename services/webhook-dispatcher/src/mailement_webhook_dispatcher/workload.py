@@ -77,6 +77,7 @@ class Workload:
         "limit",
         "ours",
         "replays_in_flight",
+        "replays_wait",
         "secrets",
         "shard",
         "unrecorded",
@@ -92,6 +93,8 @@ class Workload:
         self.left = Leases()
         self.in_flight = 0
         self.replays_in_flight = 0
+        # As the last claim found it.
+        self.replays_wait = False
         # Posted, but what came of it is not committed yet.
         self.unrecorded = 0
         # False: its shard was given up; what is under way is recorded all the same.
@@ -113,8 +116,7 @@ class Workload:
         """The endpoint was changed; what is under way and what was learned stays."""
         before, self.endpoint = self.endpoint, loaded.endpoint
         self.secrets = _opened(loaded, keys)
-        if loaded.health != self.written and not loaded.health.consecutive_failures:
-            # Only its owner writes its health, except who enables an endpoint: that makes it start afresh.
+        if loaded.health.fresh_starts != self.health.fresh_starts:
             self.health = self.written = loaded.health
             self._failed_at = -math.inf
             self.limit.restart()

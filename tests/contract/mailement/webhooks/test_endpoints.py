@@ -125,6 +125,7 @@ async def test_a_secret_is_rotated_step_by_step(hooks: Hooks) -> None:
         ({"max_in_flight": 1.0}, "invalid_max_in_flight"),
         ({"max_in_flight": True}, "invalid_max_in_flight"),
         ({"rate_per_second": 0}, "invalid_rate_per_second"),
+        ({"rate_per_second": 1e-300}, "invalid_rate_per_second"),
         ({"rate_per_second": -1}, "invalid_rate_per_second"),
         ({"rate_per_second": 1e300}, "invalid_rate_per_second"),
         ({"rate_per_second": True}, "invalid_rate_per_second"),

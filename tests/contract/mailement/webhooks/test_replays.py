@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from mailement_webhooks.usecases.advance_replays import advance_replays
 from tests.contract.mailement.webhooks.hooks import Hooks
-from tests.support.delivery_ledger import delivered, failed
+from tests.support.delivery_ledger import ALL_SHARDS, delivered, failed
 
 
 async def _past(hooks: Hooks) -> None:
@@ -61,6 +62,16 @@ async def test_replays_are_listed_in_pages(hooks: Hooks) -> None:
     assert (await hooks.call("GET", "/replays?cursor=x")).error == (422, "invalid_cursor")
 
 
+async def test_an_endpoint_has_so_many_replays_at_work_and_no_more(hooks: Hooks) -> None:
+    await _past(hooks)
+    *_, last = [(await hooks.post("/replays"))["replay"]["id"] for _ in range(20)]
+    assert (await hooks.call("POST", "/replays")).error == (409, "too_many_replays")
+
+    await hooks.post(f"/replays/{last}/cancel")
+    await advance_replays(hooks.ledger.pool, shards=ALL_SHARDS, seconds=1)
+    assert (await hooks.call("POST", "/replays")).status == 200
+
+
 @pytest.mark.parametrize(
     ("given", "error"),
     [
@@ -74,6 +85,7 @@ async def test_replays_are_listed_in_pages(hooks: Hooks) -> None:
         ({"from": 1}, (422, "invalid_from")),
         ({"from": "2026-01-02", "until": "2026-01-01"}, (422, "invalid_until")),
         ({"rate_per_second": 0}, (422, "invalid_rate_per_second")),
+        ({"rate_per_second": 1e-300}, (422, "invalid_rate_per_second")),
         ({"rate_per_second": 1e9}, (422, "invalid_rate_per_second")),
         ({"dry_run": "yes"}, (422, "invalid_dry_run")),
     ],

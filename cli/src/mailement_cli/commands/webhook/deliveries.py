@@ -12,10 +12,11 @@ import click
 from mailement_cli.commands.webhook.options import Moment
 from mailement_cli.output import plain, say, show_block, show_many, show_one, to_json
 from mailement_cli.session import command, database, json_option
+from mailement_common.db.pool import Connection
 from mailement_newsletter.catalog.brands import find_brand
 from mailement_webhooks.deliveries import Attempt, Delivery, DeliveryState
 from mailement_webhooks.ids import DeliveryId, EndpointId
-from mailement_webhooks.usecases.list_deliveries import DeliveryFilter, list_deliveries
+from mailement_webhooks.usecases.list_deliveries import DeliveryFilter, Page, list_deliveries
 from mailement_webhooks.usecases.remove_payload import remove_payload
 from mailement_webhooks.usecases.resend_delivery import resend_delivery
 from mailement_webhooks.usecases.show_delivery import show_delivery
@@ -55,7 +56,7 @@ async def deliveries(
     if brand is None and endpoint_id is None:
         raise click.UsageError("say whose: --brand, --endpoint, or both")
     async with database() as connection:
-        page = await list_deliveries(
+        page = await _page(
             connection,
             DeliveryFilter(
                 brand_id=(await find_brand(connection, brand)).id if brand else None,
@@ -128,6 +129,17 @@ async def remove(delivery_id: int, *, yes: bool, as_json: bool) -> None:
             )
         removed = await remove_payload(connection, found.id)
     show_one(removed, as_json=as_json)
+
+
+async def _page(connection: Connection, wanted: DeliveryFilter, *, limit: int, cursor: str | None) -> Page:
+    """A full one, however far what is wanted lies apart."""
+    found: list[Delivery] = []
+    while True:
+        page = await list_deliveries(connection, wanted, limit=limit - len(found), cursor=cursor)
+        found += page.deliveries
+        cursor = page.cursor
+        if cursor is None or len(found) == limit:
+            return Page(deliveries=tuple(found), cursor=cursor)
 
 
 def _show_exchanges(attempts: Sequence[Attempt]) -> None:

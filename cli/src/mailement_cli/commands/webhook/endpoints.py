@@ -16,7 +16,8 @@ from mailement_common.sealing import KeyRing
 from mailement_common.settings import SecretSettings, load
 from mailement_newsletter.catalog.accounts import find_account, list_accounts
 from mailement_newsletter.catalog.brands import find_brand, list_brands
-from mailement_webhooks.endpoints import Drain, Endpoint, Profile, RetryMode
+from mailement_webhooks.endpoints import Drain, Endpoint, EndpointState, Profile, RetryMode
+from mailement_webhooks.ids import EndpointId
 from mailement_webhooks.rules.advice import plain_words
 from mailement_webhooks.rules.guard import Guard
 from mailement_webhooks.rules.health import disabled_at
@@ -70,9 +71,10 @@ _retries_option = click.option(
 @brand_option
 @click.option("--url", required=True)
 @_retries_option
+@click.option("--endpoint", "endpoint_id", type=int, metavar="ID", help="Which, where the brand has several.")
 @json_option
 @command
-async def set_(brand: str, url: str, retries: str | None, *, as_json: bool) -> None:
+async def set_(brand: str, url: str, retries: str | None, endpoint_id: int | None, *, as_json: bool) -> None:
     """Set a brand's one URL and print the new secret, this once."""
     keys, guard = _key_ring(), _guard()
     async with database() as connection:
@@ -85,6 +87,7 @@ async def set_(brand: str, url: str, retries: str | None, *, as_json: bool) -> N
             url,
             guard=guard,
             retries=RetryMode(retries) if retries else None,
+            endpoint_id=None if endpoint_id is None else EndpointId(endpoint_id),
         )
     show_one({"id": endpoint.id, "url": endpoint.url, "secret": secret}, as_json=as_json)
 
@@ -298,7 +301,7 @@ def _fortune(report: EndpointReport) -> dict[str, object]:
         "last_success_at": health.last_success_at,
         "failures_in_a_row": health.consecutive_failures,
         "failing_since": health.first_failure_at,
-        "disabled_from": disabled_at(health),
+        "disabled_from": disabled_at(health) if report.endpoint.state is EndpointState.ENABLED else None,
         "resting_until": report.resting_until,
         "resting_because": report.resting_because,
     }

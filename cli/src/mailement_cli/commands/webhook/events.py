@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from mailement_cli.commands.webhook.options import Which, endpoint_option
+from mailement_cli.commands.webhook.options import Which, endpoint_argument
 from mailement_cli.output import show_many, to_json
 from mailement_cli.session import command, database, json_option
 from mailement_webhooks.ids import Sequence
@@ -16,7 +16,7 @@ _COLUMNS: Final = ("sequence", "delivery_id", "event_id", "type", "occurred_at",
 
 
 @click.command()
-@endpoint_option
+@endpoint_argument
 @click.option("--after", type=click.IntRange(0), default=0, show_default=True, help="The last number known.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
 @json_option

@@ -62,7 +62,7 @@ def paragraphs(found: Explanation, *, at: datetime) -> Iterator[Sequence[str]]:
         yield [prospect]
     if found.last_error is not None:
         yield [_trouble(found.last_error, already_said=found.summary)]
-    if delivery.state in {DeliveryState.FAILED, DeliveryState.DISCARDED}:
+    if found.can_be_resent and delivery.state is not DeliveryState.DELIVERED:
         yield [f"To send it once more: mailement webhook resend {delivery.id}"]
 
 
@@ -76,7 +76,7 @@ def _blockers(found: Explanation) -> Sequence[Blocker]:
 def _next(found: Explanation, at: datetime) -> Iterator[str]:
     if found.next_attempt_at is not None and found.next_attempt_at > at:
         wait = span_in_words(found.next_attempt_at - at)
-        yield f"The next attempt comes in {wait}, at {_moment(found.next_attempt_at)}."
+        yield f"The next attempt comes in {wait} at the earliest, at {_moment(found.next_attempt_at)}."
 
 
 def _schedule(found: Explanation) -> Iterator[str]:

@@ -63,24 +63,12 @@ def endpoint_argument(function: Callable[..., None]) -> Callable[..., None]:
     @click.option("--brand", metavar="SLUG", help="Instead of an id, where the brand has one webhook.")
     @wraps(function)
     def named(*, endpoint_id: int | None, brand: str | None, **others: Any) -> None:  # noqa: ANN401  click's
-        function(which=_which(endpoint_id, brand, "an ID or --brand"), **others)
+        function(which=_which(endpoint_id, brand), **others)
 
     return named
 
 
-def endpoint_option(function: Callable[..., None]) -> Callable[..., None]:
-    """`--endpoint` or `--brand`, handed on as `which`."""
-
-    @click.option("--endpoint", "endpoint_id", metavar="ID", type=int, help="The webhook.")
-    @click.option("--brand", metavar="SLUG", help="Instead of an id, where the brand has one webhook.")
-    @wraps(function)
-    def named(*, endpoint_id: int | None, brand: str | None, **others: Any) -> None:  # noqa: ANN401  click's
-        function(which=_which(endpoint_id, brand, "--endpoint or --brand"), **others)
-
-    return named
-
-
-def _which(endpoint_id: int | None, brand: str | None, choice: str) -> Which:
+def _which(endpoint_id: int | None, brand: str | None) -> Which:
     if (endpoint_id is None) == (brand is None):
-        raise click.UsageError(f"say which: {choice}, one of the two")
+        raise click.UsageError("say which: an ID or --brand, one of the two")
     return Which(endpoint_id=None if endpoint_id is None else EndpointId(endpoint_id), brand=brand)

@@ -39,8 +39,6 @@ _COLUMNS: Final = (
     *("total", "enqueued", "delivered", "failed", "created_at"),
 )
 _LOOKS_PER_SECOND: Final = 4
-# Ten years: longer than anybody waits, and short enough to be written down.
-_LONGEST_SECONDS: Final = 315_360_000
 # As a shell says it of whoever was stopped by Ctrl-C.
 _INTERRUPTED: Final = 130
 
@@ -210,7 +208,7 @@ def _leave_running(replay: Replay) -> NoReturn:
 
 def _progress(replay: Replay, per_second: float | None) -> Progress:
     done = _done(replay)
-    known = "" if replay.total_is_exact else ", and more to come than could be counted"
+    known = "" if replay.total_is_exact else ", and more than could be counted"
     return Progress(
         doing=f"replay {replay.id}" + ("" if replay.state is ReplayState.RUNNING else f" {replay.state}"),
         done=done,
@@ -244,9 +242,9 @@ def _facts(replay: Replay) -> dict[str, Any]:
 
 def _tell_count(count: ReplayCount, rate: float, *, as_json: bool) -> None:
     check_replay_rate(rate)
-    takes = timedelta(seconds=min(count.deliveries / rate, _LONGEST_SECONDS))
+    takes = timedelta(seconds=count.deliveries / rate)
     if as_json:
         show_one({**plain(count), "takes": takes}, as_json=True)
         return
-    more = "" if count.is_exact else "more than "
+    more = "" if count.is_exact else "at least "
     click.echo(f"{more}{count.deliveries:,} deliveries; at {rate:g} a second {more}{span_in_words(takes)}")

@@ -86,6 +86,8 @@ CREATE TABLE webhook_endpoint_health (
     hold_reason text CHECK (hold_reason IN ('breaker', 'asked_to_wait')),
     -- Per cent of the time to being disabled that endpoint.failing was last told at.
     told int NOT NULL DEFAULT 0,
+    -- How often people enabled it: what its owner learned before then does not count any more.
+    fresh_starts int NOT NULL DEFAULT 0,
     updated_at timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 50);
 
@@ -191,6 +193,8 @@ CREATE TABLE delivery_queue (
     attempts int NOT NULL DEFAULT 0,
     -- Attempts that count against the schedule: not the interrupted ones, the probes, and our own faults.
     tries int NOT NULL DEFAULT 0,
+    -- How many of them, the last ones in a row, the receiver refused.
+    refusals int NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT now(),
     -- While leased: when the lease ends.
     due_at timestamptz NOT NULL DEFAULT now(),
@@ -227,8 +231,9 @@ CREATE TABLE webhook_replays (
     occurred_until timestamptz,
     rate_per_second double precision NOT NULL CHECK (rate_per_second > 0),
     state text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'paused', 'cancelled', 'finished')),
-    -- How many the filter found when it was made.
+    -- How many the filter found when it was made. Not exact: there was more to look at than is looked at.
     total bigint NOT NULL,
+    total_is_exact boolean NOT NULL DEFAULT true,
     -- How many have been put into the queue, and what became of them.
     enqueued bigint NOT NULL DEFAULT 0,
     delivered bigint NOT NULL DEFAULT 0,
@@ -345,7 +350,5 @@ FROM deliveries AS d
 GROUP BY d.endpoint_id;
 
 -- Behind all of the previous release's, also those that are still to be taken over.
-SELECT setval(
-    pg_get_serial_sequence('deliveries', 'id'),
-    greatest((SELECT max(d.id) FROM webhook_deliveries AS d), 1)
-);
+SELECT setval(pg_get_serial_sequence('deliveries', 'id'), coalesce(max(d.id), 1), max(d.id) IS NOT NULL)
+FROM webhook_deliveries AS d;

@@ -34,13 +34,13 @@ _WORDS: Final[Mapping[Reason, str]] = {
     Reason.BAD_URL: "The URL cannot be dialled: correct it.",
     Reason.REDIRECT: "The endpoint redirects, which is not followed: set the URL that it points to.",
     Reason.HTTP_4XX: "The receiver refused the request: look into its log for why.",
-    Reason.HTTP_5XX: "The receiver had a fault of its own: look into its log; it is tried again meanwhile.",
+    Reason.HTTP_5XX: "The receiver had a fault of its own: look into its log.",
     Reason.HTTP_OTHER: "The receiver answered with a status that means nothing here: answer 2xx when all is well.",
     Reason.SECRET_UNREADABLE: (
         "The endpoint's secret cannot be decrypted: put the key it was sealed with back into MAILEMENT_SECRET_KEYS, "
         "or give the endpoint a new secret."
     ),
-    Reason.PAYLOAD_REMOVED: "The payload was removed after its retention time: nothing can be sent any more.",
+    Reason.PAYLOAD_REMOVED: "The payload was removed, by hand or by age: nothing can be sent any more.",
     Reason.INTERNAL_ERROR: "A mistake of ours, not of the receiver: please report it with the delivery's id.",
     Reason.INTERRUPTED: (
         "The dispatcher was stopped during the attempt: another follows, and the receiver may see the event twice."
@@ -57,13 +57,13 @@ _WORDS_FOR_STATUS: Final[Mapping[int, str]] = {
     403: "The receiver lets nobody in: see whether a firewall, a login or a signature check stands before it.",
     404: "Nothing is at this path: correct the URL, or put the receiver's route in place.",
     405: "This path takes no POST: correct the URL, or the receiver's route.",
-    408: "The receiver gave up waiting for the request: it is overloaded, or a proxy before it is; it is tried again.",
-    410: "The receiver says that it is gone for good: a second time in a row disables the endpoint.",
+    408: "The receiver gave up waiting for the request: it is overloaded, or a proxy before it is.",
+    410: "The receiver says that it is gone for good: correct the URL; a second 410 in a row disables the endpoint.",
     413: "The receiver finds the body too large: raise its limit.",
-    425: "The receiver wants the request later: it is tried again.",
-    429: "The receiver asks for fewer requests: it is tried again later; give the endpoint a rate limit.",
+    425: "The receiver does not want the request yet: look into its log, or that of the proxy before it, for why.",
+    429: "The receiver asks for fewer requests: give the endpoint a rate limit.",
     502: "A proxy stands before the receiver and cannot reach it: start the receiver.",
-    503: "The receiver is not available for now: it is tried again later.",
+    503: "The receiver says that it is not available: see whether it is being updated, overloaded, or down.",
     504: "A proxy stands before the receiver and got no answer from it: look into the receiver's log.",
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import unicodedata
 from collections.abc import Sequence
 from typing import Final
@@ -13,6 +12,7 @@ from mailement_webhooks.rules.profiles import known_event_types
 
 LONGEST_DESCRIPTION: Final = 200
 MOST_IN_FLIGHT: Final = 1_000
+SLOWEST_RATE: Final = 0.001
 FASTEST_RATE: Final = 10_000.0
 
 
@@ -46,6 +46,6 @@ def check_max_in_flight(most: int | None) -> int | None:
 
 def check_rate(rate: float | None) -> float | None:
     """Deliveries a second. Raises InvalidEndpoint."""
-    if rate is not None and not (math.isfinite(rate) and 0 < rate <= FASTEST_RATE):
-        raise InvalidEndpoint("rate_per_second", f"is not above 0 and at most {FASTEST_RATE:,.0f}")
+    if rate is not None and not SLOWEST_RATE <= rate <= FASTEST_RATE:
+        raise InvalidEndpoint("rate_per_second", f"is not between {SLOWEST_RATE:g} and {FASTEST_RATE:,.0f}")
     return rate

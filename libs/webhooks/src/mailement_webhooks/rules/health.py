@@ -58,7 +58,8 @@ class Health:
     `breaker_trips`: how often the breaker opened without closing; it is open as long as this is not 0.
     `hold_until`: nothing is sent before then. `told`: how far FAILING was told: 0 not at all, 1 by the breaker,
     then the per cent (25, 50, 75) of the way to being disabled.
-    `last_success_at` is true to the minute.
+    `last_success_at` is true to the minute. `fresh_starts`: how often somebody switched the endpoint on again, so that late
+    news of the time before does not count for the time after.
     """
 
     consecutive_failures: int = 0
@@ -71,6 +72,7 @@ class Health:
     hold_until: datetime | None = None
     hold_reason: HoldReason | None = None
     told: int = 0
+    fresh_starts: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,7 @@ def after_success(health: Health, at: datetime) -> Change:
             last_success_at=at,
             hold_until=health.hold_until if resting else None,
             hold_reason=HoldReason.ASKED_TO_WAIT if resting else None,
+            fresh_starts=health.fresh_starts,
         )
     )
 
@@ -123,7 +126,7 @@ def after_failure(
 
 def after_enabling(health: Health) -> Health:
     """Somebody switched the endpoint on again: it starts afresh, or its next failure would switch it off."""
-    return Health(last_success_at=health.last_success_at)
+    return Health(last_success_at=health.last_success_at, fresh_starts=health.fresh_starts + 1)
 
 
 def worth_writing(written: Health, now: Health) -> bool:

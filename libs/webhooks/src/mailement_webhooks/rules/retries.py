@@ -24,8 +24,9 @@ SCHEDULE: Final = (
     timedelta(hours=24),
 )
 MOST_TRIES: Final = len(SCHEDULE) + 1
-# A refusal is meant, except while a new version of the receiver is being put in place.
-TRIES_OF_A_REFUSAL: Final = 3
+# A refusal is meant, except while a new version of the receiver is being put in place: so it is believed when it has come
+# so often without anything else in between.
+REFUSALS_BELIEVED: Final = 3
 # Only ever added, so that nothing comes sooner than the schedule says: 75 h 42 min become at most 90 h 51 min.
 MOST_JITTER: Final = 0.2
 # Waiting that the endpoint asked for, and probes, which spend no tries, stretch the schedule up to here.
@@ -40,29 +41,36 @@ _NEVER: Final = frozenset({Reason.BLOCKED_ADDRESS, Reason.BAD_URL})
 _REFUSALS: Final = frozenset({Reason.REDIRECT, Reason.HTTP_4XX, Reason.HTTP_OTHER})
 
 
-def most_tries(mode: RetryMode, reason: Reason | None, status: int | None) -> int:
-    """How often a delivery is tried in all, if this is how its last try failed. None: not known, or not tried yet.
+def is_tried_again(mode: RetryMode, reason: Reason | None) -> bool:
+    """Whether a failure for this reason may be followed by another try. None: any that can be."""
+    return mode is not RetryMode.ONCE and reason not in _NEVER
+
+
+def is_refusal(reason: Reason, status: int | None) -> bool:
+    """Whether the receiver has said that it does not want this.
 
     408, 425 and 429 mean "not now" and get the whole schedule, as 5xx and broken connections do.
     """
-    if mode is RetryMode.ONCE or reason in _NEVER:
-        return 1
-    if reason in _REFUSALS and status not in _NOT_NOW:
-        return TRIES_OF_A_REFUSAL
-    return MOST_TRIES
+    return reason in _REFUSALS and status not in _NOT_NOW
+
+
+def most_tries(*, tries: int, refusals: int) -> int:
+    """How often a delivery is tried in all, if it goes on failing as it does. `tries`, `refusals`: see `next_try`."""
+    return min(MOST_TRIES, tries + REFUSALS_BELIEVED - refusals) if refusals else MOST_TRIES
 
 
 def next_try(
-    *, tries: int, most: int, trying_for: timedelta, retry_after: timedelta | None, jitter: float
+    *, tries: int, refusals: int, trying_for: timedelta, retry_after: timedelta | None, jitter: float
 ) -> timedelta | None:
     """How long to wait after a failed try; None: that was the last.
 
     `tries`: those that count, with the one that has just failed; a probe does not count, nor does an interrupted one.
-    `most`: from `most_tries`. `trying_for`: since the first attempt, or since the delivery was last released from a
+    `refusals`: how many of them, the last ones in a row, were refusals.
+    `trying_for`: since the first attempt, or since the delivery was last released from a
     hold or sent again by hand, because time in which nothing could be tried is not held against it.
     `jitter`: from 0 to 1, drawn by the caller.
     """
-    if tries >= most or trying_for >= LONGEST_TRYING:
+    if tries >= most_tries(tries=tries, refusals=refusals) or trying_for >= LONGEST_TRYING:
         return None
     wait = SCHEDULE[min(max(tries, 1), len(SCHEDULE)) - 1] * (1 + MOST_JITTER * jitter)
     return wait if retry_after is None else max(wait, retry_after)

@@ -10,6 +10,7 @@ WITH replay AS MATERIALIZED (
         r.occurred_until,
         r.at_sequence,
         r.through_sequence,
+        r.created_at,
         -- A filter that finds little must not make this a long statement.
         least(r.through_sequence, r.at_sequence + 10000) AS until_sequence,
         a.allowance,
@@ -62,6 +63,8 @@ found AS MATERIALIZED (
             AND k.sequence > r.at_sequence
             AND k.sequence <= r.until_sequence
             AND k.state <> 'pending'
+            -- What waited when the replay began has been sent since.
+            AND k.finished_at <= r.created_at
             AND (r.types IS NULL OR k.type = ANY(r.types))
             AND (r.outcomes IS NULL OR k.state = ANY(r.outcomes))
             AND (r.occurred_from IS NULL OR k.occurred_at >= r.occurred_from)

@@ -33,8 +33,8 @@ class Turn:
 class LeasedDelivery:
     """One delivery that this dispatcher alone may attempt until its lease ends.
 
-    `attempt` counts from 1, and `tries` those before this one that count against the schedule. `created_at`: when it
-    came into the queue. `body` None: removed. `endpoint_version`: what the endpoint's was at the claim.
+    `attempt` counts from 1, `tries` those before this one that count against the schedule, and `refusals` the last of them
+    that were refusals, in a row. `created_at`: when it came into the queue. `body` None: removed. `endpoint_version`: what the endpoint's was at the claim.
     """
 
     id: DeliveryId
@@ -48,6 +48,7 @@ class LeasedDelivery:
     replay_id: ReplayId | None
     attempt: int
     tries: int
+    refusals: int
     lease_token: UUID
     created_at: datetime
     type: str
@@ -110,6 +111,7 @@ def _leased(row: asyncpg.Record) -> LeasedDelivery:
         replay_id=row["replay_id"],
         attempt=row["attempts"],
         tries=row["tries"],
+        refusals=row["refusals"],
         lease_token=row["lease_token"],
         created_at=row["created_at"],
         type=row["type"],

@@ -117,6 +117,7 @@ leased AS (
         q.replay_id,
         q.attempts,
         q.tries,
+        q.refusals,
         q.lease_token,
         q.created_at
 ),
@@ -160,6 +161,7 @@ SELECT
     l.replay_id,
     l.attempts,
     l.tries,
+    l.refusals,
     l.lease_token,
     l.created_at,
     coalesce(

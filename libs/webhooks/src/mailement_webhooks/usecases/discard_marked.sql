@@ -51,10 +51,11 @@ counted AS (
 )
 
 UPDATE deliveries AS d SET
-    state = 'discarded',
-    reason = coalesce(w.discard_reason, 'drained'),
+    -- What has arrived, and was to be sent once more, has arrived all the same.
+    state = CASE WHEN d.finished_at IS NOT NULL AND d.reason IS NULL THEN 'delivered' ELSE 'discarded' END,
+    reason = CASE WHEN d.finished_at IS NULL OR d.reason IS NOT NULL THEN coalesce(w.discard_reason, 'drained') END,
     attempts = e.attempts,
-    finished_at = now()
+    finished_at = CASE WHEN d.finished_at IS NOT NULL AND d.reason IS NULL THEN d.finished_at ELSE now() END
 FROM ended AS e
 INNER JOIN webhook_endpoints AS w ON e.endpoint_id = w.id
 WHERE

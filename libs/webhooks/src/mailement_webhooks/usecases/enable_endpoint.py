@@ -27,10 +27,10 @@ async def enable_endpoint(
     `drain`: what becomes of that which waits. Raises EndpointNotFound.
     """
     async with connection.transaction():
-        # The announcement that the first statement makes goes out with the commit, when the second is done too.
+        # Its health before itself: the order in which the dispatcher takes them.
+        await start_afresh(connection, endpoint_id)
         if await connection.fetchrow(SQL["enable"], endpoint_id, brand_id, drain) is None:
             raise EndpointNotFound(endpoint_id)
-        await start_afresh(connection, endpoint_id)
         return await find_endpoint(connection, endpoint_id)
 
 

@@ -29,5 +29,6 @@ UPDATE webhook_endpoint_health AS h SET
     hold_until = NULL,
     hold_reason = NULL,
     told = 0,
+    fresh_starts = h.fresh_starts + 1,
     updated_at = now()
 WHERE h.endpoint_id = $1;

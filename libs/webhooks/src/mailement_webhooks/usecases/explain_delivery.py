@@ -46,6 +46,7 @@ async def explain_delivery(
         Facts(
             at=row["at"],
             delivery=delivery,
+            has_payload=row["has_payload"],
             endpoint=_endpoint(row),
             place=_place(row, delivery),
             last_failure=_last_failure(row, detailed=brand_id is None or not row["account_wide"]),
@@ -77,6 +78,7 @@ def _place(row: asyncpg.Record, delivery: Delivery) -> QueuePlace | None:
         created_at=row["queued_at"],
         leased_at=row["leased_at"],
         tries=row["tries"],
+        refusals=row["refusals"],
         ahead=row["ahead"],
         under_way=row["under_way"],
         earlier_id=None if row["earlier_id"] is None else DeliveryId(row["earlier_id"]),

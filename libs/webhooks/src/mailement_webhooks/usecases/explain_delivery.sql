@@ -18,6 +18,7 @@ SELECT
     q.created_at AS queued_at,
     q.leased_at,
     q.tries,
+    q.refusals,
     (
         SELECT count(*)
         FROM (
@@ -25,8 +26,17 @@ SELECT
             FROM delivery_queue AS k
             WHERE
                 k.endpoint_id = q.endpoint_id
+                AND k.lane = q.lane
                 AND k.lease_token IS NULL
-                AND (k.lane, k.due_at, k.delivery_id) < (q.lane, q.due_at, q.delivery_id)
+                AND (k.due_at, k.delivery_id) < (q.due_at, q.delivery_id)
+                AND k.due_at <= now()
+            UNION ALL
+            SELECT
+            FROM delivery_queue AS k
+            WHERE
+                k.endpoint_id = q.endpoint_id
+                AND k.lane < q.lane
+                AND k.lease_token IS NULL
                 AND k.due_at <= now()
             LIMIT $3::int
         ) AS a
@@ -43,6 +53,7 @@ SELECT
         ORDER BY k.sequence
         LIMIT 1
     ) AS earlier_id,
+    coalesce(p.body IS NOT NULL, false) AS has_payload,
     a.reason AS failure_reason,
     a.detail AS failure_detail,
     a.status_code AS failure_status_code,
@@ -51,6 +62,8 @@ FROM deliveries AS d
 INNER JOIN webhook_endpoints AS e ON d.endpoint_id = e.id
 LEFT JOIN webhook_endpoint_health AS h ON d.endpoint_id = h.endpoint_id
 LEFT JOIN delivery_queue AS q ON d.id = q.delivery_id
+LEFT JOIN delivery_payloads AS p
+    ON d.event_id = p.event_id AND e.profile = p.profile AND d.occurred_at = p.occurred_at
 LEFT JOIN LATERAL (
     SELECT
         k.reason,
@@ -58,7 +71,7 @@ LEFT JOIN LATERAL (
         k.status_code,
         k.started_at
     FROM delivery_attempts AS k
-    WHERE k.delivery_id = d.id AND k.occurred_at = d.occurred_at AND k.outcome = 'failed'
+    WHERE k.delivery_id = d.id AND k.occurred_at = d.occurred_at AND k.outcome <> 'delivered'
     ORDER BY k.number DESC
     LIMIT 1
 ) AS a ON true

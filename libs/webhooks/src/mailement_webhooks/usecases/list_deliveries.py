@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final, assert_never
+from typing import Any, Final, assert_never
 
 import asyncpg
 
@@ -27,6 +27,10 @@ ENDED: Final = frozenset({DeliveryState.DELIVERED, DeliveryState.FAILED, Deliver
 _BIGINT: Final = 2**63 - 1
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LONG_AGO: Final = datetime(1, 1, 2, tzinfo=UTC)
+_LONG_AHEAD: Final = datetime(9999, 11, 1, tzinfo=UTC)
+_FIRST_PLACE: Final = (-1, _LONG_AGO, 0)
+# Whoever looks for what there is hardly any of, goes through a long past in so many pages.
+_MOST_LOOKED_AT: Final = 10_000
 _NEWEST_CURSOR: Final = re.compile(r"(?P<way>[is])(?P<number>[0-9]{1,19})", re.ASCII)
 _WAITING_CURSOR: Final = re.compile(
     r"(?P<way>[wl])(?P<lane>[0-9]{1,4}),(?P<due>[0-9]{1,17}),(?P<id>[0-9]{1,19})", re.ASCII
@@ -47,10 +51,22 @@ class DeliveryFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """`cursor` leads to the next page of the same list; None: this is the last."""
+    """`cursor` leads to the next page of the same list; None: this is the last.
+
+    A page that has fewer deliveries than were asked for, or none, and a cursor nevertheless, has looked at as many as a page
+    looks at: what is wanted may be behind them.
+    """
 
     deliveries: tuple[Delivery, ...]
     cursor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """`end`: where looking stopped. None: at the end of the list, or where there was enough."""
+
+    keys: Sequence[asyncpg.Record]
+    end: asyncpg.Record | None
 
 
 async def list_deliveries(
@@ -58,19 +74,27 @@ async def list_deliveries(
 ) -> Page:
     """The newest first; of those that are pending, held or leased the one that is due first.
 
-    Among a brand's are those for endpoints that hear every brand of its account. Raises BadCursor.
+    Among a brand's are those for endpoints that hear every brand of its account. However much there is, a page costs no
+    more than to look at some ten thousand. Raises BadCursor.
     """
     assert wanted.brand_id is not None or wanted.endpoint_id is not None
     # One more than asked for tells whether there is another page.
     match wanted.state:
-        case DeliveryState.PENDING | DeliveryState.HELD | DeliveryState.LEASED as state:
-            keys = await _waiting(executor, wanted, state, limit + 1, cursor)
-        case None | DeliveryState.DELIVERED | DeliveryState.FAILED | DeliveryState.DISCARDED:
-            keys = await _newest(executor, wanted, limit + 1, cursor)
+        case DeliveryState.PENDING | DeliveryState.HELD:
+            found = await _waiting(executor, wanted, limit + 1, cursor)
+        case DeliveryState.LEASED:
+            found = await _leased(executor, wanted, limit + 1, cursor)
+        case DeliveryState.FAILED:
+            found = await _failed(executor, wanted, limit + 1, cursor)
+        case None | DeliveryState.DELIVERED | DeliveryState.DISCARDED:
+            found = await _newest(executor, wanted, limit + 1, cursor)
         case _:
             assert_never(wanted.state)
-    following = _cursor(wanted, keys[limit - 1]) if len(keys) > limit else None
-    return Page(deliveries=tuple(await load_deliveries(executor, keys[:limit])), cursor=following)
+    last = found.keys[limit - 1] if len(found.keys) > limit else found.end
+    return Page(
+        deliveries=tuple(await load_deliveries(executor, found.keys[:limit])),
+        cursor=None if last is None else _cursor(wanted, last),
+    )
 
 
 async def load_deliveries(executor: Executor, keys: Sequence[asyncpg.Record]) -> list[Delivery]:
@@ -83,42 +107,107 @@ async def load_deliveries(executor: Executor, keys: Sequence[asyncpg.Record]) ->
     return [_delivery(row) for row in rows]
 
 
-async def _newest(
-    executor: Executor, wanted: DeliveryFilter, limit: int, cursor: str | None
-) -> list[asyncpg.Record]:
+async def _newest(executor: Executor, wanted: DeliveryFilter, limit: int, cursor: str | None) -> _Found:
     before = _BIGINT if cursor is None else _number(_way(wanted), cursor)
-    return await executor.fetch(
-        _newest_query(wanted),
-        wanted.brand_id,
-        wanted.endpoint_id,
-        before,
-        wanted.state,
-        wanted.type,
-        wanted.occurred_from,
-        wanted.occurred_until,
-        limit,
+    span = (*_months(wanted), _MOST_LOOKED_AT)
+    narrow = (wanted.state, *_details(wanted), limit, *span)
+    if wanted.endpoint_id is None:
+        keys = await executor.fetch(SQL["newest_of_brand"], wanted.brand_id, before, *narrow)
+        if len(keys) == limit:
+            return _Found(keys=keys, end=None)
+        ends = await executor.fetch(SQL["end_of_brand"], wanted.brand_id, before, *span)
+        return _up_to_the_first(ends, keys, _backwards)
+    if not await _hearing(executor, wanted):
+        return _Found(keys=(), end=None)
+    start = (wanted.endpoint_id, before)
+    keys = await executor.fetch(SQL["newest_of_endpoint"], *start, *narrow, wanted.brand_id)
+    if len(keys) == limit:
+        return _Found(keys=keys, end=None)
+    ends = await executor.fetch(SQL["end_of_endpoint"], *start, *span)
+    return _up_to_the_first(ends, keys, _backwards_in_sequence)
+
+
+async def _failed(executor: Executor, wanted: DeliveryFilter, limit: int, cursor: str | None) -> _Found:
+    before = _BIGINT if cursor is None else _number(_way(wanted), cursor)
+    start = ([row["id"] for row in await _hearing(executor, wanted)], before)
+    span = (*_months(wanted), _looks(len(start[0]), limit))
+    keys = await executor.fetch(SQL["failed"], *start, *_details(wanted), limit, *span, wanted.brand_id)
+    return _up_to_the_first(await executor.fetch(SQL["ends_of_failed"], *start, *span), keys, _backwards)
+
+
+async def _waiting(executor: Executor, wanted: DeliveryFilter, limit: int, cursor: str | None) -> _Found:
+    place = _FIRST_PLACE if cursor is None else _place(_way(wanted), cursor)
+    held = wanted.state is DeliveryState.HELD
+    heard = [
+        row["id"]
+        for row in await _hearing(executor, wanted)
+        if row["is_held"] is held and not row["is_deleted"]
+    ]
+    looks = _looks(len(heard), limit)
+    keys = await executor.fetch(
+        SQL["waiting"], heard, *place, *_details(wanted), limit, looks, wanted.brand_id
+    )
+    return _up_to_the_first(
+        await executor.fetch(SQL["ends_of_waiting"], heard, *place, looks), keys, _by_turn
     )
 
 
-async def _waiting(
-    executor: Executor, wanted: DeliveryFilter, state: DeliveryState, limit: int, cursor: str | None
-) -> list[asyncpg.Record]:
-    lane, due_at, after = (-1, _LONG_AGO, 0) if cursor is None else _place(_way(wanted), cursor)
-    between = (wanted.type, wanted.occurred_from, wanted.occurred_until, limit)
-    if state is DeliveryState.LEASED:
-        return await executor.fetch(
-            SQL["leased"], wanted.brand_id, wanted.endpoint_id, after, *between, due_at
-        )
-    held = state is DeliveryState.HELD
-    return await executor.fetch(
-        SQL["waiting"], wanted.brand_id, wanted.endpoint_id, after, held, *between, lane, due_at
+async def _leased(executor: Executor, wanted: DeliveryFilter, limit: int, cursor: str | None) -> _Found:
+    _, due_at, after = _FIRST_PLACE if cursor is None else _place(_way(wanted), cursor)
+    keys = await executor.fetch(
+        SQL["leased"], wanted.brand_id, wanted.endpoint_id, after, *_details(wanted), limit, due_at
     )
+    return _Found(keys=keys, end=None)
 
 
-def _newest_query(wanted: DeliveryFilter) -> str:
-    if wanted.state is DeliveryState.FAILED:
-        return SQL["failed"]
-    return SQL["newest_of_brand"] if wanted.endpoint_id is None else SQL["newest_of_endpoint"]
+async def _hearing(executor: Executor, wanted: DeliveryFilter) -> list[asyncpg.Record]:
+    return await executor.fetch(SQL["hearing"], wanted.brand_id, wanted.endpoint_id)
+
+
+def _details(wanted: DeliveryFilter) -> tuple[str | None, datetime | None, datetime | None]:
+    return wanted.type, wanted.occurred_from, wanted.occurred_until
+
+
+def _looks(endpoints: int, limit: int) -> int:
+    """How many of each endpoint are looked at."""
+    return max(_MOST_LOOKED_AT // max(endpoints, 1), limit)
+
+
+def _months(wanted: DeliveryFilter) -> tuple[datetime, datetime]:
+    """The parts of the ledger that can have what is wanted: from the first moment of a month to that of another."""
+    first = _month(wanted.occurred_from or _LONG_AGO)
+    last = _month(wanted.occurred_until or _LONG_AHEAD)
+    return first, _month(last + timedelta(days=31))
+
+
+def _month(at: datetime) -> datetime:
+    within = min(max(at, _LONG_AGO), _LONG_AHEAD).astimezone(UTC)
+    return within.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+Position = Callable[[asyncpg.Record], tuple[Any, ...]]
+
+
+def _backwards(row: asyncpg.Record) -> tuple[int]:
+    return (-row["id"],)
+
+
+def _backwards_in_sequence(row: asyncpg.Record) -> tuple[int]:
+    return (-row["sequence"],)
+
+
+def _by_turn(row: asyncpg.Record) -> tuple[int, datetime, int]:
+    return row["lane"], row["due_at"], row["id"]
+
+
+def _up_to_the_first(
+    ends: Sequence[asyncpg.Record], keys: Sequence[asyncpg.Record], position: Position
+) -> _Found:
+    """Behind the first end, something of that endpoint that nobody has looked at may come before the other keys."""
+    if not ends:
+        return _Found(keys=keys, end=None)
+    end = min(ends, key=position)
+    return _Found(keys=[key for key in keys if position(key) <= position(end)], end=end)
 
 
 def _way(wanted: DeliveryFilter) -> str:
@@ -200,13 +289,16 @@ def _delivery(row: asyncpg.Record) -> Delivery:
 def state_of(row: asyncpg.Record) -> tuple[DeliveryState, Reason | None]:
     """What the ledger, the queue and the endpoint say together.
 
-    From a row with `state`, `reason`, `leased`, `discarding`, `discard_reason`, `endpoint_state`, `resting`.
+    From a row with `state`, `reason`, `finished_at`, `leased`, `discarding`, `discard_reason`, `endpoint_state`, `resting`.
     """
     if row["state"] != "pending":
         return DeliveryState(row["state"]), None if row["reason"] is None else Reason(row["reason"])
     if row["leased"]:
         return DeliveryState.LEASED, None
     if row["discarding"]:
+        if row["finished_at"] is not None and row["reason"] is None:
+            # It had arrived before it was to be sent once more.
+            return DeliveryState.DELIVERED, None
         return DeliveryState.DISCARDED, Reason(row["discard_reason"])
     if row["endpoint_state"] != "enabled" or row["resting"]:
         return DeliveryState.HELD, None

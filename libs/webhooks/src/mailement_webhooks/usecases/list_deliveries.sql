@@ -1,69 +1,123 @@
+-- name: hearing
+-- The endpoints that a brand's deliveries can be for, or the one that is asked for if it is among them.
+SELECT
+    e.id,
+    e.state = 'deleted' AS is_deleted,
+    e.state <> 'enabled' OR coalesce(h.hold_until > now(), false) AS is_held
+FROM webhook_endpoints AS e
+LEFT JOIN webhook_endpoint_health AS h ON e.id = h.endpoint_id
+WHERE
+    ($2::bigint IS NULL OR e.id = $2)
+    AND (
+        $1::bigint IS NULL
+        OR e.brand_id = $1
+        OR (e.brand_id IS NULL AND e.account_id = (SELECT b.account_id FROM brands AS b WHERE b.id = $1))
+    )
+ORDER BY e.id;
+
 -- name: newest_of_brand
--- The newest deliveries of a brand, older than a given one.
+-- Of so many of a brand's newest deliveries, older than a given one, those that are wanted.
 SELECT
     d.id,
     d.occurred_at,
     d.sequence
-FROM deliveries AS d
+FROM (
+    SELECT
+        k.id,
+        k.occurred_at,
+        k.sequence,
+        k.state,
+        k.type
+    FROM deliveries AS k
+    -- Whole months: they leave out parts of the table and no row of the others, which would be passed by uncounted.
+    WHERE k.brand_id = $1 AND k.id < $2 AND k.occurred_at >= $8 AND k.occurred_at < $9
+    ORDER BY k.id DESC
+    LIMIT $10::int
+) AS d
 WHERE
-    d.brand_id = $1
-    AND ($2::bigint IS NULL OR d.endpoint_id = $2)
-    AND d.id < $3
-    AND ($4::text IS NULL OR d.state = $4)
-    AND ($5::text IS NULL OR d.type = $5)
-    AND d.occurred_at >= coalesce($6::timestamptz, '-infinity')
-    AND d.occurred_at < coalesce($7::timestamptz, 'infinity')
+    ($3::text IS NULL OR d.state = $3)
+    AND ($4::text IS NULL OR d.type = $4)
+    AND d.occurred_at >= coalesce($5::timestamptz, '-infinity')
+    AND d.occurred_at < coalesce($6::timestamptz, 'infinity')
 ORDER BY d.id DESC
-LIMIT $8::int;
+LIMIT $7::int;
+
+-- name: end_of_brand
+-- The last of so many, if there are so many.
+SELECT
+    k.id,
+    k.sequence
+FROM deliveries AS k
+WHERE k.brand_id = $1 AND k.id < $2 AND k.occurred_at >= $3 AND k.occurred_at < $4
+ORDER BY k.id DESC
+LIMIT 1 OFFSET $5::int - 1;
 
 -- name: newest_of_endpoint
--- The newest deliveries of an endpoint, before a given number of its sequence.
+-- Of so many of an endpoint's newest deliveries, before a given number of its sequence, those that are wanted.
 SELECT
     d.id,
     d.occurred_at,
     d.sequence
-FROM deliveries AS d
+FROM (
+    SELECT
+        k.id,
+        k.occurred_at,
+        k.sequence,
+        k.brand_id,
+        k.state,
+        k.type
+    FROM deliveries AS k
+    WHERE k.endpoint_id = $1 AND k.sequence < $2 AND k.occurred_at >= $8 AND k.occurred_at < $9
+    ORDER BY k.sequence DESC
+    LIMIT $10::int
+) AS d
 WHERE
-    ($1::bigint IS NULL OR d.brand_id = $1)
-    AND d.endpoint_id = $2
-    AND d.sequence < $3
-    AND ($4::text IS NULL OR d.state = $4)
-    AND ($5::text IS NULL OR d.type = $5)
-    AND d.occurred_at >= coalesce($6::timestamptz, '-infinity')
-    AND d.occurred_at < coalesce($7::timestamptz, 'infinity')
+    ($3::text IS NULL OR d.state = $3)
+    AND ($4::text IS NULL OR d.type = $4)
+    AND d.occurred_at >= coalesce($5::timestamptz, '-infinity')
+    AND d.occurred_at < coalesce($6::timestamptz, 'infinity')
+    AND ($11::bigint IS NULL OR d.brand_id = $11)
 ORDER BY d.sequence DESC
-LIMIT $8::int;
+LIMIT $7::int;
+
+-- name: end_of_endpoint
+-- The last of so many, if there are so many.
+SELECT
+    k.id,
+    k.sequence
+FROM deliveries AS k
+WHERE k.endpoint_id = $1 AND k.sequence < $2 AND k.occurred_at >= $3 AND k.occurred_at < $4
+ORDER BY k.sequence DESC
+LIMIT 1 OFFSET $5::int - 1;
 
 -- name: failed
--- The newest deliveries that failed for good, endpoint by endpoint through the index of final failures.
-WITH hearing AS MATERIALIZED (
-    SELECT e.id
-    FROM webhook_endpoints AS e
-    WHERE
-        e.id = $2
-        OR (
-            $2::bigint IS NULL
-            AND (
-                e.brand_id = $1
-                OR (
-                    e.brand_id IS NULL
-                    AND e.account_id = (SELECT b.account_id FROM brands AS b WHERE b.id = $1)
-                )
-            )
-        )
-)
-
+-- Of so many of each endpoint's newest final failures, before a given delivery, those that are wanted.
 SELECT
     f.id,
     f.occurred_at,
     f.sequence
-FROM hearing AS h
+FROM unnest($1::bigint []) AS h (id)
 CROSS JOIN LATERAL (
     SELECT
         d.id,
         d.occurred_at,
         d.sequence
-    FROM delivery_attempts AS a
+    FROM (
+        SELECT
+            k.delivery_id,
+            k.occurred_at,
+            k.number
+        FROM delivery_attempts AS k
+        WHERE
+            k.endpoint_id = h.id
+            AND k.outcome = 'failed'
+            AND k.next_attempt_at IS NULL
+            AND k.delivery_id < $2
+            AND k.occurred_at >= $7
+            AND k.occurred_at < $8
+        ORDER BY k.delivery_id DESC
+        LIMIT $9::int
+    ) AS a
     -- With a LIMIT it stays one look at the index, whatever the planner believes.
     CROSS JOIN LATERAL (
         SELECT
@@ -79,85 +133,107 @@ CROSS JOIN LATERAL (
         LIMIT 1
     ) AS d
     WHERE
-        a.endpoint_id = h.id
-        AND a.outcome = 'failed'
-        AND a.next_attempt_at IS NULL
-        AND a.delivery_id < $3
-        AND a.occurred_at >= coalesce($6::timestamptz, '-infinity')
-        AND a.occurred_at < coalesce($7::timestamptz, 'infinity')
         -- Sent again since: then an earlier failure was not the end.
-        AND a.number = d.attempts
-        AND d.state = $4
-        AND ($1::bigint IS NULL OR d.brand_id = $1)
-        AND ($5::text IS NULL OR d.type = $5)
-    ORDER BY a.delivery_id DESC
-    LIMIT $8::int
+        a.number = d.attempts
+        AND d.state = 'failed'
+        AND ($3::text IS NULL OR d.type = $3)
+        AND d.occurred_at >= coalesce($4::timestamptz, '-infinity')
+        AND d.occurred_at < coalesce($5::timestamptz, 'infinity')
+        AND ($10::bigint IS NULL OR d.brand_id = $10)
+    ORDER BY d.id DESC
+    LIMIT $6::int
 ) AS f
 ORDER BY f.id DESC
-LIMIT $8::int;
+LIMIT $6::int;
+
+-- name: ends_of_failed
+-- The last of so many of each endpoint that has so many.
+SELECT a.delivery_id AS id
+FROM unnest($1::bigint []) AS h (id)
+CROSS JOIN LATERAL (
+    SELECT k.delivery_id
+    FROM delivery_attempts AS k
+    WHERE
+        k.endpoint_id = h.id
+        AND k.outcome = 'failed'
+        AND k.next_attempt_at IS NULL
+        AND k.delivery_id < $2
+        AND k.occurred_at >= $3
+        AND k.occurred_at < $4
+    ORDER BY k.delivery_id DESC
+    LIMIT 1 OFFSET $5::int - 1
+) AS a;
 
 -- name: waiting
--- What waits in the queue and may be sent, or is held; what comes first is first.
-WITH hearing AS MATERIALIZED (
-    SELECT
-        e.id,
-        coalesce(e.discard_through, 0) AS discard_through,
-        e.discard_as_of
-    FROM webhook_endpoints AS e
-    LEFT JOIN webhook_endpoint_health AS h ON e.id = h.endpoint_id
-    WHERE
-        e.state <> 'deleted'
-        AND (e.state <> 'enabled' OR coalesce(h.hold_until > now(), false)) = $4::boolean
-        AND (
-            e.id = $2
-            OR (
-                $2::bigint IS NULL
-                AND (
-                    e.brand_id = $1
-                    OR (
-                        e.brand_id IS NULL
-                        AND e.account_id = (SELECT b.account_id FROM brands AS b WHERE b.id = $1)
-                    )
-                )
-            )
-        )
-)
-
+-- Of so many that wait for each endpoint, behind a given place, those that are wanted; what comes first is first.
 SELECT
     w.id,
     w.occurred_at,
     w.lane,
     w.due_at
-FROM hearing AS h
+FROM unnest($1::bigint []) AS h (id)
+INNER JOIN webhook_endpoints AS e ON h.id = e.id
 CROSS JOIN LATERAL (
     SELECT
-        q.delivery_id AS id,
+        q.id,
         q.occurred_at,
         q.lane,
         q.due_at
-    FROM delivery_queue AS q
+    FROM (
+        SELECT
+            k.delivery_id AS id,
+            k.occurred_at,
+            k.lane,
+            k.due_at,
+            k.sequence,
+            k.created_at,
+            k.brand_id
+        FROM delivery_queue AS k
+        WHERE
+            k.endpoint_id = h.id
+            AND k.lease_token IS NULL
+            AND (k.lane, k.due_at, k.delivery_id) > ($2::smallint, $3::timestamptz, $4::bigint)
+        ORDER BY k.lane, k.due_at, k.delivery_id
+        LIMIT $9::int
+    ) AS q
     WHERE
-        q.endpoint_id = h.id
-        AND q.lease_token IS NULL
-        AND (q.lane, q.due_at, q.delivery_id) > ($9::smallint, $10::timestamptz, $3)
-        AND (q.sequence > h.discard_through OR q.created_at > h.discard_as_of)
-        AND ($1::bigint IS NULL OR q.brand_id = $1)
+        (q.sequence > coalesce(e.discard_through, 0) OR q.created_at > e.discard_as_of)
         AND q.occurred_at >= coalesce($6::timestamptz, '-infinity')
         AND q.occurred_at < coalesce($7::timestamptz, 'infinity')
+        AND ($10::bigint IS NULL OR q.brand_id = $10)
         AND (
             $5::text IS NULL
-            OR $5 = (
-                SELECT d.type FROM deliveries AS d WHERE d.id = q.delivery_id AND d.occurred_at = q.occurred_at
-            )
+            OR $5 = (SELECT d.type FROM deliveries AS d WHERE d.id = q.id AND d.occurred_at = q.occurred_at)
         )
-    ORDER BY q.lane, q.due_at, q.delivery_id
+    ORDER BY q.lane, q.due_at, q.id
     LIMIT $8::int
 ) AS w
 ORDER BY w.lane, w.due_at, w.id
 LIMIT $8::int;
 
+-- name: ends_of_waiting
+-- The last of so many of each endpoint that has so many.
+SELECT
+    w.id,
+    w.lane,
+    w.due_at
+FROM unnest($1::bigint []) AS h (id)
+CROSS JOIN LATERAL (
+    SELECT
+        k.delivery_id AS id,
+        k.lane,
+        k.due_at
+    FROM delivery_queue AS k
+    WHERE
+        k.endpoint_id = h.id
+        AND k.lease_token IS NULL
+        AND (k.lane, k.due_at, k.delivery_id) > ($2::smallint, $3::timestamptz, $4::bigint)
+    ORDER BY k.lane, k.due_at, k.delivery_id
+    LIMIT 1 OFFSET $5::int - 1
+) AS w;
+
 -- name: leased
--- What is being sent; the lease that ends first is first.
+-- What is being sent; the lease that ends first is first. There are never more leases than dispatchers have slots.
 SELECT
     q.delivery_id AS id,
     q.occurred_at,

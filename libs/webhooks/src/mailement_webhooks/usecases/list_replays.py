@@ -12,7 +12,7 @@ from mailement_webhooks.database import Executor
 from mailement_webhooks.deliveries import DeliveryState
 from mailement_webhooks.errors import ReplayNotFound
 from mailement_webhooks.ids import EndpointId, ReplayId, Sequence
-from mailement_webhooks.replays import MOST_COUNTED, Replay, ReplayFilter, ReplayState
+from mailement_webhooks.replays import Replay, ReplayFilter, ReplayState
 
 SQL: Final = queries_beside(__file__)
 
@@ -28,13 +28,13 @@ async def list_replays(
     before: ReplayId | None = None,
 ) -> list[Replay]:
     """The newest first; `before` is the last id of the page before."""
-    rows = await executor.fetch(SQL["list"], brand_id, endpoint_id, None, before or _NEWEST, limit)
+    rows = await executor.fetch(SQL["list"], brand_id, endpoint_id, before or _NEWEST, limit)
     return [_replay(row) for row in rows]
 
 
 async def show_replay(executor: Executor, replay_id: ReplayId, *, brand_id: BrandId | None = None) -> Replay:
     """`brand_id`: only if its endpoint is this brand's own. Raises ReplayNotFound."""
-    row = await executor.fetchrow(SQL["list"], brand_id, None, replay_id, _NEWEST, 1)
+    row = await executor.fetchrow(SQL["show"], brand_id, replay_id)
     if row is None:
         raise ReplayNotFound(replay_id)
     return _replay(row)
@@ -53,8 +53,8 @@ def _replay(row: asyncpg.Record) -> Replay:
         ),
         rate_per_second=row["rate_per_second"],
         state=ReplayState(row["state"]),
-        total=min(row["total"], MOST_COUNTED),
-        total_is_exact=row["total"] <= MOST_COUNTED,
+        total=row["total"],
+        total_is_exact=row["total_is_exact"],
         enqueued=row["enqueued"],
         delivered=row["delivered"],
         failed=row["failed"],

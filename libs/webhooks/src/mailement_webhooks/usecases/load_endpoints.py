@@ -61,4 +61,5 @@ def health_of(row: asyncpg.Record) -> Health:
         hold_until=row["hold_until"],
         hold_reason=None if row["hold_reason"] is None else HoldReason(row["hold_reason"]),
         told=row["told"],
+        fresh_starts=row["fresh_starts"],
     )

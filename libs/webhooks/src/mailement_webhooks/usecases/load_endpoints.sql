@@ -33,7 +33,8 @@ SELECT
     h.breaker_trips,
     h.hold_until,
     h.hold_reason,
-    h.told
+    h.told,
+    h.fresh_starts
 FROM webhook_endpoints AS e
 LEFT JOIN webhook_endpoint_health AS h ON e.id = h.endpoint_id
 WHERE e.id = ANY($1::bigint []);

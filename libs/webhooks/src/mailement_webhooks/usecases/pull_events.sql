@@ -8,6 +8,7 @@ SELECT
     d.occurred_at,
     d.state,
     d.reason,
+    d.finished_at,
     e.state AS endpoint_state,
     e.discard_reason,
     coalesce(q.sequence <= e.discard_through AND q.created_at <= e.discard_as_of, false) AS discarding,
@@ -23,7 +24,8 @@ FROM (
         k.type,
         k.occurred_at,
         k.state,
-        k.reason
+        k.reason,
+        k.finished_at
     FROM deliveries AS k
     WHERE k.endpoint_id = $1 AND k.sequence > $2
     ORDER BY k.sequence

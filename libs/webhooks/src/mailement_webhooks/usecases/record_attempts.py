@@ -20,8 +20,8 @@ SQL: Final = queries_beside(__file__)
 class AttemptResult:
     """What one try came to. `lease_token` proves that the delivery was still ours to try.
 
-    `tries`: those that count against the schedule, with this one if it does. `next_attempt_in`: seconds; None: the
-    delivery ends with this attempt, delivered or failed.
+    `tries`: those that count against the schedule, with this one if it does. `refusals`: how many of them were refusals,
+    the last ones in a row. `next_attempt_in`: seconds; None: the delivery ends with this attempt, delivered or failed.
     """
 
     delivery_id: DeliveryId
@@ -37,6 +37,7 @@ class AttemptResult:
     duration_ms: int
     phases: Phases
     tries: int
+    refusals: int
     next_attempt_in: float | None
 
 
@@ -61,6 +62,7 @@ async def record_attempts(executor: Executor, results: Sequence[AttemptResult]) 
         [result.phases.first_byte for result in results],
         [result.phases.body for result in results],
         [result.tries for result in results],
+        [result.refusals for result in results],
         [result.next_attempt_in for result in results],
     )
     return {DeliveryId(row["delivery_id"]) for row in rows}

@@ -19,6 +19,7 @@ WITH result AS MATERIALIZED (
         r.first_byte_ms,
         r.body_ms,
         r.tries,
+        r.refusals,
         now() + make_interval(secs => r.next_attempt_in) AS next_attempt_at
     FROM unnest(
         $1::bigint [],
@@ -38,7 +39,8 @@ WITH result AS MATERIALIZED (
         $15::int [],
         $16::int [],
         $17::int [],
-        $18::float []
+        $18::int [],
+        $19::float []
     ) AS r (
         delivery_id,
         lease_token,
@@ -57,6 +59,7 @@ WITH result AS MATERIALIZED (
         first_byte_ms,
         body_ms,
         tries,
+        refusals,
         next_attempt_in
     )
     -- So that two who bring the same results do not wait for each other.
@@ -94,6 +97,7 @@ held AS MATERIALIZED (
         r.first_byte_ms,
         r.body_ms,
         r.tries,
+        r.refusals,
         r.next_attempt_at
     FROM result AS r
     CROSS JOIN LATERAL (
@@ -148,6 +152,7 @@ again AS (
         lease_token = NULL,
         due_at = h.next_attempt_at,
         tries = h.tries,
+        refusals = h.refusals,
         -- What people asked for has been done; what follows from it is the schedule's.
         trigger = CASE WHEN q.trigger = 'manual' THEN 'automatic' ELSE q.trigger END
     FROM held AS h

@@ -57,11 +57,9 @@ queued AS (
     RETURNING delivery_id, occurred_at, endpoint_id
 ),
 
+-- Reason and moment of its end stay, in case it is discarded before it is sent: what had arrived has arrived.
 reopened AS (
-    UPDATE deliveries AS d SET
-        state = 'pending',
-        reason = NULL,
-        finished_at = NULL
+    UPDATE deliveries AS d SET state = 'pending'
     FROM queued AS q
     WHERE d.id = q.delivery_id AND d.occurred_at = q.occurred_at
 )

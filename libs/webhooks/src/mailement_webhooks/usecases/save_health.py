@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from mailement_common.db.sql import queries_beside
@@ -13,10 +13,11 @@ from mailement_webhooks.rules.health import Health
 SQL: Final = queries_beside(__file__)
 
 
-async def save_health(executor: Executor, healths: Mapping[EndpointId, Health]) -> None:
-    if healths:
-        values = healths.values()
-        await executor.execute(
+async def save_health(executor: Executor, healths: Mapping[EndpointId, Health]) -> Collection[EndpointId]:
+    """Those that were saved. The others have been switched on again, and start afresh."""
+    values = healths.values()
+    rows = (
+        await executor.fetch(
             SQL["save"],
             list(healths),
             [health.consecutive_failures for health in values],
@@ -29,4 +30,9 @@ async def save_health(executor: Executor, healths: Mapping[EndpointId, Health]) 
             [health.hold_until for health in values],
             [health.hold_reason for health in values],
             [health.told for health in values],
+            [health.fresh_starts for health in values],
         )
+        if healths
+        else []
+    )
+    return {EndpointId(row["endpoint_id"]) for row in rows}

@@ -1,6 +1,6 @@
 -- name: save
--- How some endpoints fare, as their owner sees it. In order of the key, so that two do not wait for each other.
-INSERT INTO webhook_endpoint_health (
+-- How some endpoints fare, as their owner sees it, unless somebody switched them on again since. In order of the key.
+INSERT INTO webhook_endpoint_health AS h (
     endpoint_id,
     consecutive_failures,
     failure_days,
@@ -11,7 +11,8 @@ INSERT INTO webhook_endpoint_health (
     breaker_trips,
     hold_until,
     hold_reason,
-    told
+    told,
+    fresh_starts
 )
 SELECT
     r.endpoint_id,
@@ -24,7 +25,8 @@ SELECT
     r.breaker_trips,
     r.hold_until,
     r.hold_reason,
-    r.told
+    r.told,
+    r.fresh_starts
 FROM unnest(
     $1::bigint [],
     $2::int [],
@@ -36,7 +38,8 @@ FROM unnest(
     $8::int [],
     $9::timestamptz [],
     $10::text [],
-    $11::int []
+    $11::int [],
+    $12::int []
 ) AS r (
     endpoint_id,
     consecutive_failures,
@@ -48,7 +51,8 @@ FROM unnest(
     breaker_trips,
     hold_until,
     hold_reason,
-    told
+    told,
+    fresh_starts
 )
 ORDER BY r.endpoint_id
 ON CONFLICT (endpoint_id) DO UPDATE SET
@@ -62,4 +66,6 @@ ON CONFLICT (endpoint_id) DO UPDATE SET
     hold_until = excluded.hold_until,
     hold_reason = excluded.hold_reason,
     told = excluded.told,
-    updated_at = now();
+    updated_at = now()
+WHERE h.fresh_starts = excluded.fresh_starts
+RETURNING endpoint_id;

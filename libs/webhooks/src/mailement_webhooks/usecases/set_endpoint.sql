@@ -2,18 +2,17 @@
 -- Two operators who set the same brand's endpoint do so one after the other.
 SELECT pg_advisory_xact_lock(hashtextextended('webhook_endpoint of brand ' || $1::bigint, 0));
 
--- name: current_or_next_id
--- The endpoint that the brand has, or the id that a new one will get: the secret is sealed for it beforehand.
-SELECT coalesce(
-    (
-        SELECT e.id
-        FROM webhook_endpoints AS e
-        WHERE e.brand_id = $1 AND e.profile = $2 AND e.state <> 'deleted'
-        ORDER BY e.id
-        LIMIT 1
-    ),
-    nextval(pg_get_serial_sequence('webhook_endpoints', 'id'))
-);
+-- name: current
+-- The endpoints that the brand has, locked: nobody deletes what is about to be set.
+SELECT e.id
+FROM webhook_endpoints AS e
+WHERE e.brand_id = $1 AND e.profile = $2 AND e.state <> 'deleted'
+ORDER BY e.id
+FOR NO KEY UPDATE;
+
+-- name: next_id
+-- The id that a new endpoint will get: the secret is sealed for it beforehand.
+SELECT nextval(pg_get_serial_sequence('webhook_endpoints', 'id'));
 
 -- name: upsert
 -- Make the endpoint, or point the one that is there elsewhere, with one new secret in place of all it had.

@@ -18,10 +18,13 @@ from mailement_webhooks.usecases.list_deliveries import load_deliveries
 
 SQL: Final = queries_beside(__file__)
 
+# The schedule and an open breaker's probes make some hundred; who sends again by hand can go on for ever.
+_MOST_ATTEMPTS: Final = 1_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryReport:
-    """`body`: what is signed and sent; None: it has been removed. `attempts`: oldest first."""
+    """`body`: what is signed and sent; None: it has been removed. `attempts`: the newest thousand, oldest first."""
 
     delivery: Delivery
     profile: Profile
@@ -39,8 +42,8 @@ async def show_delivery(
     if key is None:
         raise DeliveryNotFound(delivery_id)
     (delivery,) = await load_deliveries(executor, [key])
-    rows = await executor.fetch(SQL["attempts"], delivery_id, key["occurred_at"])
-    attempts = [_attempt(row) for row in rows]
+    rows = await executor.fetch(SQL["attempts"], delivery_id, key["occurred_at"], _MOST_ATTEMPTS)
+    attempts = [_attempt(row) for row in reversed(rows)]
     if brand_id is not None and key["account_wide"]:
         attempts = [_without_exchange(attempt) for attempt in attempts]
     return DeliveryReport(

@@ -13,7 +13,7 @@ LEFT JOIN delivery_payloads AS p
 WHERE d.id = $1 AND ($2::bigint IS NULL OR d.brand_id = $2);
 
 -- name: attempts
--- Every try of a delivery, in order.
+-- The newest tries of a delivery, the newest first.
 SELECT
     a.number,
     a.trigger,
@@ -34,4 +34,5 @@ SELECT
     a.next_attempt_at
 FROM delivery_attempts AS a
 WHERE a.delivery_id = $1 AND a.occurred_at = $2
-ORDER BY a.number;
+ORDER BY a.number DESC
+LIMIT $3::int;

@@ -13,6 +13,7 @@ SELECT
     h.hold_until,
     h.hold_reason,
     h.told,
+    h.fresh_starts,
     (
         SELECT count(*)
         FROM (

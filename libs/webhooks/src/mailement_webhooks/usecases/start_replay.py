@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId
 from mailement_webhooks.database import Executor
 from mailement_webhooks.endpoints import Endpoint
-from mailement_webhooks.errors import EndpointNotFound, InvalidReplay
+from mailement_webhooks.errors import InvalidReplay, TooManyReplays
 from mailement_webhooks.ids import EndpointId, ReplayId, Sequence
 from mailement_webhooks.replays import (
     DEFAULT_RATE,
     FASTEST_RATE,
-    MOST_COUNTED,
+    MOST_AT_A_TIME,
+    MOST_LOOKED_AT,
     OUTCOMES,
+    SLOWEST_RATE,
     Replay,
     ReplayCount,
     ReplayFilter,
@@ -44,9 +45,9 @@ async def start_replay(
     rate_per_second: float = DEFAULT_RATE,
     brand_id: BrandId | None = None,
 ) -> Replay:
-    """Covers the deliveries that the endpoint has by now; one that waits yet is replayed if it has ended by its turn.
+    """Covers what has ended by now; one that waits, or is on its way, is not sent a second time behind itself.
 
-    Raises EndpointNotFound, InvalidReplay.
+    Raises EndpointNotFound, InvalidReplay, TooManyReplays.
     """
     _check_filter(await find_endpoint(executor, endpoint_id, brand_id=brand_id), wanted)
     check_replay_rate(rate_per_second)
@@ -59,18 +60,22 @@ async def start_replay(
         wanted.occurred_from,
         wanted.occurred_until,
         rate_per_second,
-        count.deliveries + (not count.is_exact),
+        count.deliveries,
+        count.is_exact,
         last,
+        MOST_AT_A_TIME,
     )
     if replay_id is None:
-        raise EndpointNotFound(endpoint_id)
+        # Deleted meanwhile, or there are too many.
+        await find_endpoint(executor, endpoint_id, brand_id=brand_id)
+        raise TooManyReplays(MOST_AT_A_TIME)
     return await show_replay(executor, ReplayId(replay_id))
 
 
 def check_replay_rate(rate: float) -> None:
     """Raises InvalidReplay."""
-    if not (math.isfinite(rate) and 0 < rate <= FASTEST_RATE):
-        raise InvalidReplay("rate_per_second", f"is not above 0 and at most {FASTEST_RATE:,.0f}")
+    if not SLOWEST_RATE <= rate <= FASTEST_RATE:
+        raise InvalidReplay("rate_per_second", f"is not between {SLOWEST_RATE:g} and {FASTEST_RATE:,.0f}")
 
 
 async def _count(
@@ -83,11 +88,10 @@ async def _count(
         wanted.outcomes,
         wanted.occurred_from,
         wanted.occurred_until,
-        MOST_COUNTED + 1,
+        MOST_LOOKED_AT + 1,
     )
     assert row is not None
-    found: int = row["deliveries"]
-    count = ReplayCount(deliveries=min(found, MOST_COUNTED), is_exact=found <= MOST_COUNTED)
+    count = ReplayCount(deliveries=row["deliveries"], is_exact=row["looked_at"] <= MOST_LOOKED_AT)
     return count, Sequence(row["last_sequence"])
 
 

@@ -10,13 +10,13 @@ from mailement_webhook_dispatcher.http.target import Origin
 
 # Seconds. Most servers close a quiet connection sooner or later; those that wait longer are not made to.
 _LONGEST_IDLE: Final = 15.0
-_MOST_PER_ORIGIN: Final = 64
+_MOST_PER_ORIGIN: Final = 128
 # Beside those in use; each is a file descriptor, and 1024 is a common limit.
 _MOST_IN_ALL: Final = 256
 
 
 class Pool:
-    """Keeps at most 64 idle connections for an origin and 256 in all, each for at most 15 seconds.
+    """Keeps at most 128 idle connections for an origin and 256 in all, each for at most 15 seconds.
 
     The one that was used last is taken first, so that what is not needed grows old and goes.
     """

@@ -76,7 +76,9 @@ WEBHOOK_CODES: Final[Mapping[str, Code]] = {
     "invalid_retries": Code(422, "`retries` is `schedule` or `once`."),
     "invalid_ordered": Code(422, "`ordered` is true or false."),
     "invalid_max_in_flight": Code(422, "`max_in_flight` is a whole number from 1 to 1,000."),
-    "invalid_rate_per_second": Code(422, "`rate_per_second` is a number above 0; `reason` says how large."),
+    "invalid_rate_per_second": Code(
+        422, "`rate_per_second` is a number from 0.001; `reason` says up to which."
+    ),
     "invalid_drain": Code(422, "`drain` is `oldest_first`, `newest_only` or `discard`."),
     "too_many_endpoints": Code(409, "The brand has as many webhook endpoints as it may have."),
     "wrong_rotation_step": Code(
@@ -97,6 +99,7 @@ WEBHOOK_CODES: Final[Mapping[str, Code]] = {
     "delivery_under_way": Code(409, "The delivery is being sent at this moment."),
     "payload_removed": Code(409, "What would be sent has been removed."),
     "endpoint_deleted": Code(409, "The delivery's endpoint has been deleted."),
+    "too_many_replays": Code(409, "The endpoint has as many replays at work as it may have."),
     "replay_has_ended": Code(409, "The replay is finished or cancelled."),
 }
 
@@ -117,6 +120,7 @@ _REFUSALS: Final[Mapping[type[Refusal | webhooks.Refusal], str]] = {
     webhooks.PayloadRemoved: "payload_removed",
     webhooks.EndpointDeleted: "endpoint_deleted",
     webhooks.BadCursor: "invalid_cursor",
+    webhooks.TooManyReplays: "too_many_replays",
     webhooks.ReplayNotFound: "replay_not_found",
     webhooks.ReplayHasEnded: "replay_has_ended",
 }

@@ -110,6 +110,7 @@ def explanation(found: Explanation) -> Wire:
         "remaining_schedule": [moment(each) for each in found.remaining],
         "hold_expires_at": moment(found.hold_expires_at),
         "last_error": None if found.last_error is None else _last_error(found.last_error),
+        "can_be_resent": found.can_be_resent,
     }
 
 
