@@ -132,14 +132,14 @@ async def test_a_fresh_connection_that_closes_is_not_tried_again(
     assert len(receiver.requests) == 1
 
 
-async def test_many_at_once_have_a_connection_each_and_keep_at_most_64(
+async def test_many_at_once_have_a_connection_each_and_keep_at_most_128(
     sender: Sender, receiver: WebhookReceiver
 ) -> None:
-    exchanges = await asyncio.gather(*(_post(sender, receiver.url("/slow?seconds=0.5")) for _ in range(80)))
+    exchanges = await asyncio.gather(*(_post(sender, receiver.url("/slow?seconds=0.5")) for _ in range(150)))
 
     assert {exchange.answer.status for exchange in exchanges if exchange.answer} == {200}
-    assert receiver.connections == 80
-    assert sender.idle_connections == 64
+    assert receiver.connections == 150
+    assert sender.idle_connections == 128
 
 
 async def test_nothing_stays_open_behind_a_sender(receiver: WebhookReceiver) -> None:
