@@ -63,14 +63,19 @@ class Screen:
 @contextmanager
 def on_a_screen(*words: str, settings: dict[str, str], folder: Path) -> Iterator[Screen]:
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mailement_cli", *words],
-        cwd=folder,
-        env={**bare_environment(settings), "COLUMNS": "100", "LANG": "C.UTF-8"},
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    )
+    # As a terminal starts it: if we were started with `&`, we ignore SIGINT, and it would inherit that.
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mailement_cli", *words],
+            cwd=folder,
+            env={**bare_environment(settings), "COLUMNS": "100", "LANG": "C.UTF-8"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+    finally:
+        signal.signal(signal.SIGINT, earlier)
     os.close(theirs)
     try:
         yield Screen(ours, process)
