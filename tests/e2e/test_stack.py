@@ -9,25 +9,29 @@ from email import message_from_bytes, policy
 from pathlib import Path
 
 import asyncpg
+import orjson
 import pytest
-from pydantic import SecretStr
 
 from mailement_cli.services import ServiceName, load_settings, make_services
 from mailement_common.bus.topology import QUEUES
+from mailement_common.events.types import EventType
 from mailement_common.health import Health
 from mailement_common.sealing import KeyRing
 from mailement_common.service import run_until
 from mailement_newsletter.catalog.drips import DripTrigger
 from mailement_newsletter.catalog.keys import list_keys, revoke_key
 from mailement_webhooks.rules.guard import Guard, parse_networks
+from mailement_webhooks.usecases.create_endpoint import NewEndpoint, create_endpoint
 from mailement_webhooks.usecases.set_endpoint import set_endpoint
 from tests.support.brands import AT_ONCE, READER, Tenant
 from tests.support.bus import Bus
 from tests.support.database import Database
 from tests.support.stack import SECRET_KEYS, running_stack
-from tests.support.webhook_receiver import WebhookReceiver
+from tests.support.webhook_receiver import WebhookReceiver, status
 
 _DEADLINE_SECONDS = 20
+_KEYS = KeyRing(SECRET_KEYS)
+_GUARD = Guard(allow=parse_networks("127.0.0.0/8"))
 
 
 async def _until(holds: Callable[[], Awaitable[object]], what: str) -> None:
@@ -40,10 +44,8 @@ async def _until(holds: Callable[[], Awaitable[object]], what: str) -> None:
 
 
 async def _hear(brand: Tenant, url: str) -> None:
-    keys = KeyRing(SecretStr(SECRET_KEYS).get_secret_value())
-    guard = Guard(allow=parse_networks("127.0.0.0/8"))
     async with brand.pool.acquire() as connection:
-        await set_endpoint(connection, keys, brand.id, brand.brand.account_id, url, guard=guard)
+        await set_endpoint(connection, _KEYS, brand.id, brand.brand.account_id, url, guard=_GUARD)
 
 
 async def test_a_signup_makes_a_webhook_and_a_welcome_within_two_seconds(
@@ -67,6 +69,26 @@ async def test_a_signup_makes_a_webhook_and_a_welcome_within_two_seconds(
         message_from_bytes(path.read_bytes(), policy=policy.default) for path in stack.mail.glob("*.eml")
     ]
     assert sorted(mail["To"] for mail in mails) == [f"reader{number}@example.com" for number in range(3)]
+
+
+async def test_what_becomes_of_an_endpoint_is_told_to_another_over_the_bus(
+    database: Database, bus: Bus, brand: Tenant, tmp_path: Path
+) -> None:
+    async with WebhookReceiver() as receiver, running_stack(database, bus.settings, tmp_path) as stack:
+        receiver.behave(status(410), "/gone")
+        await _hear(brand, receiver.url("/gone"))
+        watcher = NewEndpoint(
+            url=receiver.url("/watch"), brand_id=brand.id, event_types=(EventType.ENDPOINT_DISABLED,)
+        )
+        await create_endpoint(brand.pool, _KEYS, watcher, guard=_GUARD)
+
+        for number in range(2):
+            await stack.subscribe(brand.key, email=f"reader{number}@example.com")
+        posts = await receiver.received(3)
+
+    (told,) = (orjson.loads(post.body) for post in posts if post.path == "/watch")
+    assert told["event"] == "endpoint.disabled"
+    assert told["data"]["endpoint"]["state_reason"] == "gone"
 
 
 async def _seconds_to_mail(pool: asyncpg.Pool, email: str) -> float:

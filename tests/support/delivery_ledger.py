@@ -18,6 +18,7 @@ from mailement_webhooks.usecases.claim_deliveries import Claim, LeasedDelivery, 
 from mailement_webhooks.usecases.record_attempts import AttemptResult, record_attempts
 from mailement_webhooks.usecases.record_events import Recorded, WebhookEvent, record_events
 from tests.support.database import Database
+from tests.support.webhooks import WebhookBrand
 
 TYPE = "subscriber.confirmed"
 ALL_SHARDS = [Shard(number) for number in range(64)]
@@ -34,15 +35,8 @@ class DeliveryLedger:
 
     @classmethod
     async def create(cls, database: Database, *, slug: str = "nowness") -> DeliveryLedger:
-        account = await database.pool.fetchval(
-            "INSERT INTO accounts (slug, name) VALUES ($1, $1) RETURNING id", slug
-        )
-        brand = await database.pool.fetchval(
-            "INSERT INTO brands (account_id, slug, name, opt_in_mode) VALUES ($1, $2, $2, 'single') RETURNING id",
-            account,
-            slug,
-        )
-        return cls(pool=database.pool, account_id=AccountId(account), brand_id=BrandId(brand))
+        brand = await WebhookBrand.create(database, slug=slug)
+        return cls(pool=database.pool, account_id=brand.account_id, brand_id=brand.id)
 
     async def endpoint(
         self,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import asyncpg
 import pytest
+from prometheus_client import REGISTRY
 
 from mailement_common.bus import topology
 from mailement_common.bus.consumer import Consumer, Handler
@@ -331,3 +332,16 @@ async def test_consumers_side_by_side_share_the_events(bus: Bus) -> None:
         await until(all_handled, what="everything is handled")
 
     assert sorted(one.numbers + other.numbers) == list(range(300))
+
+
+async def test_a_gauge_tells_whether_the_broker_hands_events_over(bus: Bus) -> None:
+    def told() -> float | None:
+        return REGISTRY.get_sample_value("mailement_bus_consuming", {"queue": DRIPS.name})
+
+    async def tells_so() -> bool:
+        return told() == 1
+
+    async with consuming(bus.settings, Handled()):
+        await until(tells_so, what="the gauge is 1")
+
+    assert told() == 0

@@ -9,6 +9,7 @@ import re
 from dataclasses import replace
 
 import standardwebhooks
+from structlog.testing import capture_logs
 
 from mailement_common.events.types import EventType
 from mailement_webhook_dispatcher.gauges import find_missing
@@ -248,3 +249,26 @@ async def test_an_endpoint_that_an_event_never_reached_is_missing(
     await hooked.database.pool.execute("UPDATE deliveries SET created_at = now() + interval '2 minutes'")
 
     assert await find_missing(hooked.database.pool) == 1
+
+
+async def test_each_attempt_is_one_line_with_its_numbers_and_no_url_or_secret(
+    hooked: WebhookBrand, receiver: WebhookReceiver
+) -> None:
+    endpoint, secret = await hooked.hear_at(receiver.url("/hook?token=hidden"))
+    event = replace(hooked.event(), traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+    await hooked.happen(event)
+
+    with capture_logs() as lines:
+        async with hooked.dispatching():
+            (delivery,) = await hooked.settled()
+
+    (line,) = (line for line in lines if line["event"] == "webhook.attempted")
+    assert line["trace_id"] == "4bf92f3577b34da6a3ce929d0e0e4736"
+    assert (line["delivery_id"], line["event_id"]) == (delivery.id, str(event.id))
+    assert (line["endpoint_id"], line["brand_id"]) == (endpoint.id, hooked.id)
+    assert (line["type"], line["attempt"], line["trigger"]) == (event.type, 1, "automatic")
+    assert (line["outcome"], line["reason"], line["status"]) == ("delivered", None, 200)
+    assert (line["next_attempt_in_seconds"], line["recorded"]) == (None, True)
+    assert {"duration_ms", "connect_ms", "first_byte_ms", "body_ms"} <= line.keys()
+    assert "hidden" not in str(line)
+    assert secret not in str(line)

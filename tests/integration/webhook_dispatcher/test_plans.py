@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -17,10 +17,12 @@ from mailement_common.db.pool import connect
 from mailement_common.ids import BrandId, EventId
 from mailement_common.settings import DatabaseSettings
 from mailement_webhooks.database import BY_INDEX
+from mailement_webhooks.deliveries import Reason
 from mailement_webhooks.endpoints import Profile
-from mailement_webhooks.ids import EndpointId
+from mailement_webhooks.ids import DeliveryId, EndpointId
 from mailement_webhooks.usecases.advance_replays import advance_replays
 from mailement_webhooks.usecases.claim_deliveries import Turn, claim_deliveries, release_deliveries
+from mailement_webhooks.usecases.discard import discard
 from mailement_webhooks.usecases.discard_marked import discard_marked
 from mailement_webhooks.usecases.expire_held import expire_held
 from mailement_webhooks.usecases.find_due import find_due
@@ -89,7 +91,7 @@ class _Overheard:
         return ""
 
     def transaction(self) -> AbstractAsyncContextManager[Any]:
-        raise NotImplementedError
+        return nullcontext()
 
 
 async def _hot_statements(connection: Any) -> dict[str, tuple[str, tuple[Any, ...]]]:
@@ -115,6 +117,7 @@ async def _hot_statements(connection: Any) -> dict[str, tuple[str, tuple[Any, ..
     await advance_replays(ear, shards=ALL_SHARDS, seconds=1)
     await discard_marked(ear, 100)
     await expire_held(ear, 7, 100)
+    await discard(ear, {DeliveryId(n): Reason.DRAINED for n in range(1, 101)})
     names = (
         "claim for many",
         "claim for one",
@@ -127,9 +130,10 @@ async def _hot_statements(connection: Any) -> dict[str, tuple[str, tuple[Any, ..
         "load",
         "withdraw",
         "advance",
-        "discard",
+        "marked",
         "unmark",
-        "expire",
+        "overdue",
+        "discard",
     )
     return dict(zip(names, overheard.said, strict=True))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 from click.testing import CliRunner
@@ -16,6 +17,7 @@ from mailement_common.signing import mailement_signature, maily_signature, stand
 
 _SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 _OTHER = "whsec_b3RoZXIgb3RoZXIgb3RoZXIgb3RoZXI="
+_NOW = datetime(2026, 5, 19, tzinfo=UTC)
 _BODY = b'{"event":"subscriber.confirmed"}'
 
 
@@ -51,7 +53,7 @@ def test_all_signatures_that_fit_are_good() -> None:
         webhook_signature=f"{old} {standard}",
     )
 
-    assert verdict(request, _SECRET) is Verdict.GOOD
+    assert verdict(request, _SECRET, at=_NOW) is Verdict.GOOD
 
 
 def test_one_signature_that_does_not_fit_is_bad() -> None:
@@ -60,11 +62,11 @@ def test_one_signature_that_does_not_fit_is_bad() -> None:
         webhook_signature=standard_signature(_SECRET, "7", 1760000000, _BODY),
     )
 
-    assert verdict(request, _SECRET) is Verdict.BAD
+    assert verdict(request, _SECRET, at=_NOW) is Verdict.BAD
 
 
 def test_no_signature_is_missing() -> None:
-    assert verdict(_received(), _SECRET) is Verdict.MISSING
+    assert verdict(_received(), _SECRET, at=_NOW) is Verdict.MISSING
 
 
 @pytest.mark.parametrize("number", ["nan", "inf", "-inf", "often", ""])
@@ -82,7 +84,7 @@ def test_a_timestamp_of_any_length_is_judged() -> None:
         body=_BODY,
     )
 
-    assert verdict(request, _SECRET) is Verdict.BAD
+    assert verdict(request, _SECRET, at=_NOW) is Verdict.BAD
 
 
 async def test_a_length_of_any_length_is_refused() -> None:

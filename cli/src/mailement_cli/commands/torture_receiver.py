@@ -8,6 +8,7 @@ import os
 import signal
 import ssl
 import tempfile
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -71,7 +72,7 @@ async def _serve(
     tls: ssl.SSLContext | None,
 ) -> None:
     async def tell(request: Received) -> None:
-        click.echo(f"{clock.now():%H:%M:%S} {_line(request, secret)}")
+        click.echo(f"{clock.now():%H:%M:%S} {_line(request, secret, at=clock.now())}")
 
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
@@ -90,12 +91,12 @@ def _in_words(error: OSError) -> str:
     return str(error) if error.errno is None else os.strerror(error.errno).lower()
 
 
-def _line(request: Received, secret: str | None) -> str:
+def _line(request: Received, secret: str | None, *, at: datetime) -> str:
     facts = {
         "event": _first(request, _EVENT_HEADERS),
         "delivery": _first(request, _DELIVERY_HEADERS),
         "bytes": str(len(request.body)),
-        "signature": None if secret is None else verdict(request, secret).value,
+        "signature": None if secret is None else verdict(request, secret, at=at).value,
     }
     told = " ".join(f"{name}={value}" for name, value in facts.items() if value is not None)
     line = f"{request.method} {request.path} {told}"

@@ -8,6 +8,8 @@ or with SKIP LOCKED.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Final
 
@@ -27,3 +29,14 @@ Executor = asyncpg.Pool | Connection
 BY_INDEX: Final[ServerSettings] = MappingProxyType(
     {"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_mergejoin": "off"}
 )
+
+
+@asynccontextmanager
+async def transaction(executor: Executor) -> AsyncIterator[Connection]:
+    """For a deed of several statements; on a connection that is in a transaction, a part of that."""
+    if isinstance(executor, asyncpg.Pool):
+        async with executor.acquire() as connection, connection.transaction():
+            yield connection
+    else:
+        async with executor.transaction():
+            yield executor

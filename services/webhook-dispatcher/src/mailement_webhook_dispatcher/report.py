@@ -7,6 +7,7 @@ from typing import Any
 
 from prometheus_client import Counter, Histogram
 
+from mailement_common.ids import trace_id
 from mailement_common.logs import logger
 from mailement_webhook_dispatcher.conclusion import Conclusion
 from mailement_webhook_dispatcher.metrics import (
@@ -44,7 +45,12 @@ def report(conclusion: Conclusion, *, recorded: bool) -> None:
         **_milliseconds(result.phases),
         next_attempt_in_seconds=result.next_attempt_in,
         recorded=recorded,
+        **_trace(delivery.traceparent),
     )
+
+
+def _trace(traceparent: str | None) -> dict[str, str]:
+    return {} if traceparent is None else {"trace_id": trace_id(traceparent)}
 
 
 def _milliseconds(phases: Phases) -> dict[str, Any]:

@@ -36,6 +36,16 @@ _PRESENCE: Final = SHARDS
 _PAUSE_SECONDS: Final = 0.5
 # A connection on which one statement takes longer is given up, and with it all that it owns.
 _LONGEST_USE: Final = 20.0
+_SESSION: Final = {
+    **BY_INDEX,
+    # A lease begins with the claim: what is left of it must be enough for a post and its record.
+    "statement_timeout": "5s",
+    "jit": "off",
+    # Neither side waits long for one that has vanished: the locks must not outlive their owner.
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+}
 
 Listener = Callable[[str], None]
 
@@ -118,7 +128,7 @@ class ShardOwner:
             self._stirred.set()
 
     async def _own(self, stop: asyncio.Event) -> None:
-        connection = await connect(self._settings, name="webhook-dispatcher shards", server_settings=BY_INDEX)
+        connection = await connect(self._settings, name="webhook-dispatcher shards", server_settings=_SESSION)
         connection.add_termination_listener(self._lost)
         try:
             async with asyncio.timeout(_LONGEST_USE):
@@ -135,7 +145,6 @@ class ShardOwner:
             await _close(connection)
 
     async def _appear(self, connection: asyncpg.Connection) -> None:
-        await connection.execute(SQL["prepare"])
         for channel, listener in self._owner.hears.items():
             await connection.add_listener(channel, _payload_to(listener))
         await connection.execute(SQL["appear"], _LOCK, _PRESENCE)

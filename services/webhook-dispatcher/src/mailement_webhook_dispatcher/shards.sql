@@ -1,12 +1,3 @@
--- name: prepare
--- Neither side waits long for one that has vanished: these locks must not outlive their owner.
-SELECT
-    set_config('statement_timeout', '5s', false),
-    set_config('jit', 'off', false),
-    set_config('tcp_keepalives_idle', '5', false),
-    set_config('tcp_keepalives_interval', '2', false),
-    set_config('tcp_keepalives_count', '3', false);
-
 -- name: appear
 -- Shared by all dispatchers, so that each can count the others.
 SELECT pg_advisory_lock_shared($1::int, $2::int);

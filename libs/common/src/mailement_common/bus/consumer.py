@@ -20,6 +20,7 @@ from mailement_common.bus.topology import QueueSpec, queue_name
 from mailement_common.db.pool import DATABASE_UNABLE
 from mailement_common.events.envelope import Envelope, NotAnEnvelope
 from mailement_common.logs import logger
+from mailement_common.metrics import CONSUMING
 from mailement_common.settings import BrokerSettings
 from mailement_common.supervise import keep_running, pauses, wait_for
 
@@ -46,6 +47,7 @@ class Consumer:
         self._name = name
         self._connection: AbstractRobustConnection | None = None
         self._consuming = False
+        CONSUMING.labels(queue.name).set_function(lambda: self.connected)
 
     @property
     def connected(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,20 +16,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mailement_api.context import name_endpoint, note, traceparent_of
 from mailement_api.dialects.mailement import requests, responses
 from mailement_api.dialects.mailement.auth import authenticate
-from mailement_api.dialects.mailement.errors import WireError, translate
+from mailement_api.dialects.mailement.errors import WireError
+from mailement_api.dialects.mailement.faults import wire_errors, within
 from mailement_api.dialects.mailement.responses import Family
-from mailement_api.json_body import BodyFault, read_object
+from mailement_api.json_body import read_object
 from mailement_api.keys import KeyCache
-from mailement_common.db.pool import DATABASE_UNABLE
 from mailement_common.ids import BrandId
 from mailement_common.logs import logger
-from mailement_newsletter.errors import Refusal
 from mailement_newsletter.usecases.change_tags import change_tags
 from mailement_newsletter.usecases.enroll import enroll
 from mailement_newsletter.usecases.leave import unsubscribe
 from mailement_newsletter.usecases.subscribe import subscribe
 
-# Longer than any deed takes; whoever waits for a connection that long is told to come back.
+# Longer than any deed takes.
 _DEED_SECONDS: Final = 10
 
 log = logger(__name__)
@@ -128,32 +126,19 @@ class Post:
         if request.method == "OPTIONS" and self._cors:
             return responses.preflight()
         try:
-            if request.method != "POST":
-                raise WireError("method_not_allowed")
-            body = await self._carry_out(request)
+            with wire_errors(request, self._name):
+                if request.method != "POST":
+                    raise WireError("method_not_allowed")
+                body = await self._carry_out(request)
         except WireError as error:
             return self._failure(request, error)
-        except (Refusal, BodyFault) as error:
-            return self._failure(request, translate(error))
-        except DATABASE_UNABLE as error:
-            note(request.scope, reason=type(error).__name__)
-            return self._failure(request, WireError("service_unavailable"))
-        except Exception:
-            # The traceback goes to the log here, the answer in the family's shape to the caller.
-            log.exception("request.failed", endpoint=self._name)
-            return self._failure(request, WireError("internal_error"))
         return responses.answer(body, cors=self._cors)
 
     async def _carry_out(self, request: Request) -> Mapping[str, object]:
         brand = await authenticate(request, self._deps.keys, custom_header=self._custom_header)
         document = await read_object(request, max_bytes=self._deps.max_body_bytes)
         call = Call(request=request, brand=brand, document=document)
-        async with asyncio.timeout(_DEED_SECONDS):
-            try:
-                return await self._deed(self._deps, call)
-            except asyncpg.DeadlockDetectedError:
-                # One of two calls had to give way; by now the other is through.
-                return await self._deed(self._deps, call)
+        return await within(_DEED_SECONDS, lambda: self._deed(self._deps, call))
 
     def _failure(self, request: Request, error: WireError) -> Response:
         note(request.scope, error=error.code)

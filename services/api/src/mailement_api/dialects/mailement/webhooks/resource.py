@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -15,23 +14,19 @@ from starlette.types import Receive, Scope, Send
 
 from mailement_api.context import name_endpoint, note
 from mailement_api.dialects.mailement.auth import authenticate
-from mailement_api.dialects.mailement.errors import WireError, translate
+from mailement_api.dialects.mailement.errors import WireError
+from mailement_api.dialects.mailement.faults import wire_errors, within
 from mailement_api.dialects.mailement.responses import Family, failure
-from mailement_api.json_body import BodyFault, read_object_if_any
+from mailement_api.json_body import read_object_if_any
 from mailement_api.keys import KeyCache
-from mailement_common.db.pool import DATABASE_UNABLE
 from mailement_common.ids import BrandId
-from mailement_common.logs import logger
 from mailement_common.sealing import KeyRing
-from mailement_webhooks.errors import Refusal
 from mailement_webhooks.rules.guard import Guard
 from mailement_webhooks.settings import WebhookWaitSettings
 
-# Longer than any deed takes; whoever waits for a connection that long is told to come back.
+# Longer than any deed takes.
 _DEED_SECONDS: Final = 20
 _WITHOUT_BODY: Final = frozenset({"GET", "DELETE"})
-
-log = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,20 +83,13 @@ class Resource:
 
     async def _respond(self, request: Request) -> Response:
         try:
-            deed = self._deeds.get(request.method)
-            if deed is None:
-                raise WireError("method_not_allowed")
-            body = await self._carry_out(deed, request)
+            with wire_errors(request, self._name):
+                deed = self._deeds.get(request.method)
+                if deed is None:
+                    raise WireError("method_not_allowed")
+                body = await self._carry_out(deed, request)
         except WireError as error:
             return self._failure(request, error)
-        except (Refusal, BodyFault) as error:
-            return self._failure(request, translate(error))
-        except DATABASE_UNABLE as error:
-            note(request.scope, reason=type(error).__name__)
-            return self._failure(request, WireError("service_unavailable"))
-        except Exception:
-            log.exception("request.failed", endpoint=self._name)
-            return self._failure(request, WireError("internal_error"))
         # A secret may be in it, and what is in it changes by the second.
         return Response(
             orjson.dumps({"success": True, **body}),
@@ -115,12 +103,7 @@ class Resource:
         if request.method not in _WITHOUT_BODY:
             document = await read_object_if_any(request, max_bytes=self._deps.max_body_bytes)
         call = Call(request=request, brand=brand, document=document)
-        async with asyncio.timeout(_DEED_SECONDS):
-            try:
-                return await deed(self._deps, call)
-            except asyncpg.DeadlockDetectedError:
-                # One of two calls had to give way; by now the other is through.
-                return await deed(self._deps, call)
+        return await within(_DEED_SECONDS, lambda: deed(self._deps, call))
 
     def _failure(self, request: Request, error: WireError) -> Response:
         note(request.scope, error=error.code)
