@@ -64,7 +64,16 @@ CODES: Final[Mapping[str, Code]] = {
     "service_unavailable": Code(503, "The database cannot be reached; try again."),
 }
 
-# What the document does not have: only below /api/v1/webhooks.
+# What the document does not have: of every list of ours.
+LIST_CODES: Final[Mapping[str, Code]] = {
+    "invalid_state": Code(422, "`state` is none that these can be in."),
+    "invalid_from": Code(422, "`from` is not a moment like `2026-05-19T17:42:00Z`."),
+    "invalid_until": Code(422, "`until` is not a moment like `2026-05-19T17:42:00Z`, or not after `from`."),
+    "invalid_limit": Code(422, "`limit` is a whole number from 1 to 100."),
+    "invalid_cursor": Code(422, "`cursor` is not one that came with a page of this list."),
+}
+
+# Only below /api/v1/webhooks.
 WEBHOOK_CODES: Final[Mapping[str, Code]] = {
     "endpoint_not_found": Code(404, "The brand has no such webhook endpoint."),
     "delivery_not_found": Code(404, "The brand has no such delivery."),
@@ -84,12 +93,7 @@ WEBHOOK_CODES: Final[Mapping[str, Code]] = {
     "wrong_rotation_step": Code(
         409, "The rotation of the secret is not where this step begins; `reason` says where it is."
     ),
-    "invalid_state": Code(422, "`state` is not a state of deliveries."),
     "invalid_type": Code(422, "`type` is not the name of an event."),
-    "invalid_from": Code(422, "`from` is not a moment like `2026-05-19T17:42:00Z`."),
-    "invalid_until": Code(422, "`until` is not a moment like `2026-05-19T17:42:00Z`, or not after `from`."),
-    "invalid_limit": Code(422, "`limit` is a whole number from 1 to 100."),
-    "invalid_cursor": Code(422, "`cursor` is not one that came with a page of this list."),
     "invalid_after": Code(422, "`after` is a whole number from 0, a `webhook-sequence`."),
     "invalid_endpoint_id": Code(422, "`endpoint_id` is the id of a webhook endpoint."),
     "missing_endpoint_id": Code(422, "The brand has several webhook endpoints: name one by `endpoint_id`."),
@@ -103,7 +107,15 @@ WEBHOOK_CODES: Final[Mapping[str, Code]] = {
     "replay_has_ended": Code(409, "The replay is finished or cancelled."),
 }
 
-_ALL: Final[Mapping[str, Code]] = {**CODES, **WEBHOOK_CODES}
+# What each error schema of the OpenAPI document has on top of CODES.
+ADDITIONS: Final[Mapping[str, Mapping[str, Code]]] = {
+    "webhook_error": {**LIST_CODES, **WEBHOOK_CODES},
+}
+
+ALL_CODES: Final[Mapping[str, Code]] = {
+    **CODES,
+    **{name: code for added in ADDITIONS.values() for name, code in added.items()},
+}
 
 _REFUSALS: Final[Mapping[type[Refusal | webhooks.Refusal], str]] = {
     BrandNotFound: "brand_not_found",
@@ -144,7 +156,7 @@ class WireError(Exception):
 
     @property
     def meaning(self) -> Code:
-        return _ALL[self.code]
+        return ALL_CODES[self.code]
 
 
 def translate(error: Refusal | webhooks.Refusal | BodyFault) -> WireError:

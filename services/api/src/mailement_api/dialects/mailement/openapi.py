@@ -9,7 +9,8 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from mailement_api.dialects.mailement.errors import CODES, WEBHOOK_CODES, Code
+from mailement_api.dialects.mailement.errors import ADDITIONS, ALL_CODES, CODES, Code
+from mailement_api.dialects.mailement.query import MOST_PER_PAGE, USUAL_PER_PAGE
 from mailement_api.dialects.mailement.requests import SubscribeBody, SubscribersBody, TagsBody, WhoBody
 from mailement_api.dialects.mailement.responses import Family
 
@@ -72,6 +73,17 @@ class Operation:
     id_of: str = "drip"
     query: Sequence[Parameter] = ()
 
+
+ID_SCHEMA: Final = {"type": "integer", "minimum": 1}
+LIMIT: Final = Parameter(
+    name="limit",
+    description="How many at most.",
+    schema={"type": "integer", "minimum": 1, "maximum": MOST_PER_PAGE, "default": USUAL_PER_PAGE},
+)
+CURSOR: Final = Parameter(
+    name="cursor", description="What the page before said: this is the next one.", schema={"type": "string"}
+)
+MOMENT_SCHEMA: Final = {"type": "string", "format": "date-time"}
 
 OPERATIONS: Final = (
     Operation(
@@ -173,7 +185,7 @@ def schemas(operations: Sequence[Operation]) -> dict[str, Any]:
     return {
         **definitions["$defs"],
         **{f"{family}_error": _error_schema(family, CODES) for family in Family},
-        "webhook_error": _error_schema(Family.SUCCESS, {**CODES, **WEBHOOK_CODES}),
+        **{name: _error_schema(Family.SUCCESS, {**CODES, **added}) for name, added in ADDITIONS.items()},
     }
 
 
@@ -241,14 +253,13 @@ def _success(operation: Operation) -> dict[str, Any]:
 
 
 def _failures(operation: Operation) -> dict[str, Any]:
-    known = {**CODES, **WEBHOOK_CODES}
     by_status: dict[int, list[str]] = {}
     for code in (*_ANY_ENDPOINT, *(_ANY_BODY if operation.body else ()), *operation.codes):
-        by_status.setdefault(known[code].status, []).append(code)
+        by_status.setdefault(ALL_CODES[code].status, []).append(code)
     schema = {"$ref": _REFERENCE.format(model=operation.error_schema)}
     return {
         str(status): {
-            "description": "\n".join(f"`{code}`: {known[code].message}" for code in codes),
+            "description": "\n".join(f"`{code}`: {ALL_CODES[code].message}" for code in codes),
             "content": {"application/json": {"schema": schema}},
         }
         for status, codes in sorted(by_status.items())

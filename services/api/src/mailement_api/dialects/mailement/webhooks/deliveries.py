@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mailement_api.dialects.mailement.query import cursor_of, limit_of
+from mailement_api.dialects.mailement.resource import Call
 from mailement_api.dialects.mailement.webhooks import requests, responses
-from mailement_api.dialects.mailement.webhooks.resource import Call, Deps
+from mailement_api.dialects.mailement.webhooks.resource import Deps
 from mailement_webhooks.ids import DeliveryId
 from mailement_webhooks.usecases.explain_delivery import explain_delivery
 from mailement_webhooks.usecases.list_deliveries import list_deliveries
@@ -18,7 +20,7 @@ from mailement_webhooks.usecases.show_delivery import show_delivery
 
 async def list_(deps: Deps, call: Call) -> Mapping[str, object]:
     wanted = requests.parse_delivery_filter(call.brand, call.query)
-    limit, cursor = requests.limit_of(call.query), requests.cursor_of(call.query)
+    limit, cursor = limit_of(call.query), cursor_of(call.query)
     return responses.page(await list_deliveries(deps.pool, wanted, limit=limit, cursor=cursor))
 
 
@@ -42,7 +44,7 @@ async def remove(deps: Deps, call: Call) -> Mapping[str, object]:
 
 
 async def pull(deps: Deps, call: Call) -> Mapping[str, object]:
-    after, limit = requests.after_of(call.query), requests.limit_of(call.query)
+    after, limit = requests.after_of(call.query), limit_of(call.query)
     endpoint_id = requests.endpoint_id_of(call.query)
     if endpoint_id is None:
         endpoint_id = (await only_endpoint(deps.pool, call.brand)).id

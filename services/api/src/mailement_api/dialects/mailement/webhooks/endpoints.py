@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mailement_api.dialects.mailement.resource import Call
 from mailement_api.dialects.mailement.webhooks import requests, responses
-from mailement_api.dialects.mailement.webhooks.resource import Call, Deps
+from mailement_api.dialects.mailement.webhooks.resource import Deps
 from mailement_webhooks.endpoints import Endpoint
 from mailement_webhooks.ids import EndpointId
 from mailement_webhooks.usecases.create_endpoint import create_endpoint

@@ -7,11 +7,16 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from mailement_api.dialects.mailement.openapi import Operation, Parameter
+from mailement_api.dialects.mailement.openapi import (
+    CURSOR,
+    ID_SCHEMA,
+    LIMIT,
+    MOMENT_SCHEMA,
+    Operation,
+    Parameter,
+)
 from mailement_api.dialects.mailement.responses import Family
 from mailement_api.dialects.mailement.webhooks.requests import (
-    MOST_PER_PAGE,
-    USUAL_PER_PAGE,
     ChangeEndpointBody,
     ChangeReplayBody,
     CreateEndpointBody,
@@ -89,17 +94,7 @@ _REPLAY: Final = {
     "finished_at": None,
 }
 
-_ID: Final = {"type": "integer", "minimum": 1}
-_LIMIT: Final = Parameter(
-    name="limit",
-    description="How many at most.",
-    schema={"type": "integer", "minimum": 1, "maximum": MOST_PER_PAGE, "default": USUAL_PER_PAGE},
-)
-_CURSOR: Final = Parameter(
-    name="cursor", description="What the page before said: this is the next one.", schema={"type": "string"}
-)
-_ENDPOINT_ID: Final = Parameter(name="endpoint_id", description="The endpoint.", schema=_ID)
-_MOMENT: Final = {"type": "string", "format": "date-time"}
+_ENDPOINT_ID: Final = Parameter(name="endpoint_id", description="The endpoint.", schema=ID_SCHEMA)
 
 _FIELDS: Final = (
     "invalid_url",
@@ -264,10 +259,10 @@ _DELIVERIES: Final = (
             ),
             _ENDPOINT_ID,
             Parameter(name="type", description="Only of this event.", schema={"type": "string"}),
-            Parameter(name="from", description="Only events from then on.", schema=_MOMENT),
-            Parameter(name="until", description="Only events before then.", schema=_MOMENT),
-            _LIMIT,
-            _CURSOR,
+            Parameter(name="from", description="Only events from then on.", schema=MOMENT_SCHEMA),
+            Parameter(name="until", description="Only events before then.", schema=MOMENT_SCHEMA),
+            LIMIT,
+            CURSOR,
         ),
     ),
     _describe(
@@ -357,14 +352,14 @@ _DELIVERIES: Final = (
             Parameter(
                 name="endpoint_id",
                 description="The endpoint; may be left out where the brand has one.",
-                schema=_ID,
+                schema=ID_SCHEMA,
             ),
             Parameter(
                 name="after",
                 description="The last `webhook-sequence` that arrived.",
                 schema={"type": "integer", "minimum": 0, "default": 0},
             ),
-            _LIMIT,
+            LIMIT,
         ),
     ),
 )
@@ -379,7 +374,7 @@ _REPLAYS: Final = (
         "invalid_endpoint_id",
         "invalid_limit",
         "invalid_cursor",
-        query=(_ENDPOINT_ID, _LIMIT, _CURSOR),
+        query=(_ENDPOINT_ID, LIMIT, CURSOR),
     ),
     _describe(
         "post",

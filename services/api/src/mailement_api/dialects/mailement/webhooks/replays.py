@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mailement_api.dialects.mailement.query import limit_of
+from mailement_api.dialects.mailement.resource import Call
 from mailement_api.dialects.mailement.webhooks import requests, responses
-from mailement_api.dialects.mailement.webhooks.resource import Call, Deps
+from mailement_api.dialects.mailement.webhooks.resource import Deps
 from mailement_webhooks.ids import ReplayId
 from mailement_webhooks.replays import Replay
 from mailement_webhooks.usecases.change_replay import (
@@ -20,7 +22,7 @@ from mailement_webhooks.usecases.start_replay import count_replay, start_replay
 
 
 async def list_(deps: Deps, call: Call) -> Mapping[str, object]:
-    limit = requests.limit_of(call.query)
+    limit = limit_of(call.query)
     found = await list_replays(
         deps.pool,
         brand_id=call.brand,

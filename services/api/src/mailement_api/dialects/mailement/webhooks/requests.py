@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 from pydantic import Field, PlainValidator, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from mailement_api.dialects.mailement.errors import WireError
+from mailement_api.dialects.mailement.query import (
+    id_cursor_of,
+    moment,
+    moment_of,
+    number_from_zero,
+    row_id,
+    word_of,
+)
 from mailement_api.dialects.mailement.requests import Body, RowId, validate
 from mailement_common.ids import BrandId
 from mailement_webhooks.deliveries import DeliveryState
@@ -21,29 +29,7 @@ from mailement_webhooks.usecases.create_endpoint import NewEndpoint
 from mailement_webhooks.usecases.list_deliveries import DeliveryFilter
 from mailement_webhooks.usecases.update_endpoint import EndpointChanges, Kept
 
-MOST_PER_PAGE: Final = 100
-USUAL_PER_PAGE: Final = 50
-_BIGINT: Final = 2**63
-_NUMBER: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
 _EVENT_TYPE: Final = re.compile(r"[a-z_.]{1,100}", re.ASCII)
-_MOMENT: Final = re.compile(
-    r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})"
-    r"(?:[T ](?P<time>[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?)(?P<zone>Z|[+ -][0-9]{2}:?[0-9]{2})?)?",
-    re.ASCII,
-)
-
-
-def moment(text: str) -> datetime:
-    """ISO 8601, UTC where no zone is named. Raises ValueError."""
-    found = _MOMENT.fullmatch(text)
-    if found is None:
-        raise ValueError("not a moment")
-    # Behind a question mark a plus sign arrives as a space.
-    zone = (found["zone"] or "Z").replace(" ", "+")
-    given = datetime.fromisoformat(f"{found['date']}T{found['time'] or '00:00'}{zone}")
-    if not 1970 <= given.year < 9999:
-        raise ValueError("out of range")
-    return given.astimezone(UTC)
 
 
 def _moment(raw: object) -> datetime:
@@ -164,17 +150,17 @@ def parse_rate(document: Mapping[str, Any]) -> float:
 
 def endpoint_id_in(path: str) -> EndpointId:
     """What is no number of ours is not found. Raises WireError."""
-    return EndpointId(_id(path, "endpoint_not_found"))
+    return EndpointId(row_id(path, "endpoint_not_found"))
 
 
 def delivery_id_in(path: str) -> DeliveryId:
     """Raises WireError."""
-    return DeliveryId(_id(path, "delivery_not_found"))
+    return DeliveryId(row_id(path, "delivery_not_found"))
 
 
 def replay_id_in(path: str) -> ReplayId:
     """Raises WireError."""
-    return ReplayId(_id(path, "replay_not_found"))
+    return ReplayId(row_id(path, "replay_not_found"))
 
 
 def parse_delivery_filter(brand: BrandId, query: Mapping[str, str]) -> DeliveryFilter:
@@ -182,69 +168,31 @@ def parse_delivery_filter(brand: BrandId, query: Mapping[str, str]) -> DeliveryF
     return DeliveryFilter(
         brand_id=brand,
         endpoint_id=endpoint_id_of(query),
-        state=_state(query.get("state")),
+        state=word_of(query, "state", DeliveryState),
         type=_type(query.get("type")),
-        occurred_from=_moment_of(query, "from"),
-        occurred_until=_moment_of(query, "until"),
+        occurred_from=moment_of(query, "from"),
+        occurred_until=moment_of(query, "until"),
     )
 
 
 def endpoint_id_of(query: Mapping[str, str]) -> EndpointId | None:
     """Raises WireError."""
     text = query.get("endpoint_id")
-    return None if text is None else EndpointId(_id(text, "invalid_endpoint_id"))
-
-
-def limit_of(query: Mapping[str, str], usual: int = USUAL_PER_PAGE) -> int:
-    """Raises WireError."""
-    text = query.get("limit")
-    if text is None:
-        return usual
-    if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= MOST_PER_PAGE:
-        raise WireError("invalid_limit")
-    return int(text)
-
-
-def cursor_of(query: Mapping[str, str]) -> str | None:
-    return query.get("cursor")
+    return None if text is None else EndpointId(row_id(text, "invalid_endpoint_id"))
 
 
 def before_of(query: Mapping[str, str]) -> ReplayId | None:
     """The cursor of replays is the last id of the page before. Raises WireError."""
-    text = query.get("cursor")
-    return None if text is None else ReplayId(_id(text, "invalid_cursor"))
+    last = id_cursor_of(query)
+    return None if last is None else ReplayId(last)
 
 
 def after_of(query: Mapping[str, str]) -> Sequence:
     """Raises WireError."""
-    text = query.get("after", "0")
-    if not _NUMBER.fullmatch(text) or int(text) >= _BIGINT:
-        raise WireError("invalid_after")
-    return Sequence(int(text))
-
-
-def _id(text: str, code: str) -> int:
-    if not _NUMBER.fullmatch(text) or not 1 <= int(text) < _BIGINT:
-        raise WireError(code)
-    return int(text)
-
-
-def _state(text: str | None) -> DeliveryState | None:
-    try:
-        return None if text is None else DeliveryState(text)
-    except ValueError:
-        raise WireError("invalid_state") from None
+    return Sequence(number_from_zero(query, "after"))
 
 
 def _type(text: str | None) -> str | None:
     if text is not None and not _EVENT_TYPE.fullmatch(text):
         raise WireError("invalid_type")
     return text
-
-
-def _moment_of(query: Mapping[str, str], name: str) -> datetime | None:
-    text = query.get(name)
-    try:
-        return None if text is None else moment(text)
-    except ValueError:
-        raise WireError(f"invalid_{name}") from None

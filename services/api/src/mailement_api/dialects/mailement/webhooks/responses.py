@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 import orjson
 
+from mailement_api.dialects.mailement.query import wire_moment as moment
 from mailement_webhooks.deliveries import Attempt, Delivery
 from mailement_webhooks.endpoints import Endpoint
 from mailement_webhooks.explanations import Blocker, Explanation, LastError
@@ -148,11 +148,6 @@ def replay(found: Replay) -> Wire:
         "created_at": moment(found.created_at),
         "finished_at": moment(found.finished_at),
     }
-
-
-def moment(at: datetime | None) -> str | None:
-    """ISO 8601 in UTC, to the millisecond."""
-    return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 def _failure(found: Failure) -> Wire:

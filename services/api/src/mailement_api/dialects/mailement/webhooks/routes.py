@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from mailement_api.dialects.mailement.resource import Resource
 from mailement_api.dialects.mailement.webhooks import deliveries, endpoints, replays
-from mailement_api.dialects.mailement.webhooks.resource import Deed, Deps, Resource
+from mailement_api.dialects.mailement.webhooks.resource import Deed, Deps
 
 DEEDS: Final[Mapping[str, Mapping[str, Deed]]] = {
     "/webhooks/endpoints": {"GET": endpoints.list_, "POST": endpoints.create},
@@ -35,6 +36,6 @@ DEEDS: Final[Mapping[str, Mapping[str, Deed]]] = {
 }
 
 
-def resources(deps: Deps) -> dict[str, Resource]:
+def resources(deps: Deps) -> dict[str, Resource[Deps]]:
     """The resources by their paths below `/api/v1`."""
     return {path: Resource(path, deps, deeds) for path, deeds in DEEDS.items()}
