@@ -1,0 +1,128 @@
+"""Senders: in whose name a brand's mail leaves, and who takes over when one cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from typing import NewType
+
+from mailement_common.ids import BrandId
+from mailement_newsletter.rules.warmup import Warmup
+
+SenderId = NewType("SenderId", int)
+MailAccountId = NewType("MailAccountId", int)
+
+
+class MailKind(StrEnum):
+    """Why a mail is sent: a step of a drip, an answer to what one person did, or a campaign."""
+
+    DRIP = "drip"
+    TRANSACTIONAL = "transactional"
+    CAMPAIGN = "campaign"
+
+
+class SenderState(StrEnum):
+    ACTIVE = "active"
+    PAUSED = "paused"
+
+
+class MailAccountState(StrEnum):
+    ACTIVE = "active"
+    PAUSED = "paused"
+    RETIRED = "retired"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sender:
+    """`account_id` None: the account of the settings. The lowest `rank` goes first, the next ones are its failover.
+
+    `day_limit`: the least of the sender's own limit and of where its warm-up stands; None for no limit.
+    """
+
+    id: SenderId
+    brand_id: BrandId
+    account_id: MailAccountId | None
+    name: str
+    address: str
+    reply_to: str | None
+    kinds: frozenset[MailKind]
+    rank: int
+    state: SenderState
+    daily_limit: int | None = None
+    warmup: Warmup = Warmup.NONE
+    warmup_limit: int | None = None
+
+    @property
+    def domain(self) -> str:
+        return self.address.rpartition("@")[2].lower()
+
+    @property
+    def day_limit(self) -> int | None:
+        limits = [limit for limit in (self.daily_limit, self.warmup_limit) if limit is not None]
+        return min(limits, default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What stands in the way at a moment. Accounts and senders that are not named have nothing in their way.
+
+    `accounts_out`: paused or retired; `parked_until`: accounts that rest; `used`: what left today (`day_of(now)`).
+    """
+
+    now: datetime
+    accounts_out: frozenset[MailAccountId] = frozenset()
+    parked_until: Mapping[MailAccountId, datetime] = field(default_factory=dict)
+    used: Mapping[SenderId, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nobody:
+    """No sender can take the mail. `until`: when one can again, if that is known."""
+
+    until: datetime | None
+    reason: str
+
+
+def choose(senders: Iterable[Sender], kind: MailKind, situation: Situation) -> Sender | Nobody:
+    """The first in rank who may send this kind of mail now, of the senders of one brand."""
+    able = [sender for sender in senders if kind in sender.kinds]
+    if not able:
+        return Nobody(until=None, reason=f"the brand has no sender for {kind} mail")
+    obstacles = [(sender, _obstacle(sender, situation)) for sender in able]
+    free = [sender for sender, obstacle in obstacles if obstacle is None]
+    if free:
+        return min(free, key=lambda sender: (sender.rank, sender.id))
+    return _soonest([obstacle for _, obstacle in obstacles if obstacle is not None])
+
+
+def day_of(moment: datetime) -> date:
+    """The day that a mail counts to: everywhere the one of UTC."""
+    return moment.astimezone(UTC).date()
+
+
+def end_of_day(moment: datetime) -> datetime:
+    return datetime.combine(day_of(moment) + timedelta(days=1), time(), UTC)
+
+
+def _obstacle(sender: Sender, situation: Situation) -> Nobody | None:
+    now = situation.now
+    if sender.state is SenderState.PAUSED:
+        return Nobody(until=None, reason="every sender is paused")
+    if sender.account_id is not None:
+        if sender.account_id in situation.accounts_out:
+            return Nobody(until=None, reason="the mail account is paused or retired")
+        parked_until = situation.parked_until.get(sender.account_id)
+        if parked_until is not None and parked_until > now:
+            return Nobody(until=parked_until, reason="the mail account is parked")
+    if sender.day_limit is not None and situation.used.get(sender.id, 0) >= sender.day_limit:
+        return Nobody(until=end_of_day(now), reason="the day's mails are used up")
+    return None
+
+
+def _soonest(obstacles: Sequence[Nobody]) -> Nobody:
+    known = [obstacle for obstacle in obstacles if obstacle.until is not None]
+    if not known:
+        return obstacles[0]
+    return min(known, key=lambda obstacle: (obstacle.until, obstacle.reason))
