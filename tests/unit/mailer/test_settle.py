@@ -55,6 +55,13 @@ def test_trouble_of_the_whole_provider_is_not_held_against_the_mail() -> None:
     assert fate.not_before == NOON + timedelta(seconds=1)
 
 
+def test_a_mail_that_was_held_back_has_made_no_attempt() -> None:
+    outcome = RetryLater(reason="google rests", after=timedelta(minutes=10), held_back=True)
+    fate = settle(outcome, a_claimed(attempts=MAX_ATTEMPTS), now=NOON)
+    assert (fate.state, fate.attempts) == (MessageState.QUEUED, MAX_ATTEMPTS)
+    assert fate.not_before == NOON + timedelta(minutes=10)
+
+
 def test_a_refused_message_fails_without_an_attempt() -> None:
     fate = refused(a_claimed(), "template: no", now=NOON)
     assert (fate.state, fate.attempts, fate.error) == (MessageState.FAILED, 0, "template: no")

@@ -38,7 +38,7 @@ def settle(outcome: Outcome, message: Claimed, *, now: datetime) -> Fate:
             return _ended(MessageState.FAILED, message, attempt, outcome.reason, now)
         case Uncertain():
             return _ended(MessageState.UNCERTAIN, message, attempt, outcome.reason, now)
-        case RetryLater(provider_wide=True):
+        case RetryLater(provider_wide=True) | RetryLater(held_back=True):
             # Not held against the mail: an hour without network must not fail a day's mails.
             return _again(message, message.attempts, outcome, now + (outcome.after or DEFAULT_PAUSE))
         case RetryLater():

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from typing import Final, Protocol
 
 from mailement_mailer.mailbox import Mailbox
@@ -49,6 +50,24 @@ class RenderedMail:
             raise NotSendable("a header's value is not ASCII")
 
 
+class Fault(StrEnum):
+    """What a provider's refusal is about.
+
+    `recipient`: there is no such mailbox, or not any more; `policy`: they do not want this from us; `auth`: our login,
+    or SPF, DKIM, DMARC and the like of the sender; `rate`: too much at once; `relay`: the way there is out of order or
+    closed to us; `content`: the mail itself.
+    """
+
+    RECIPIENT = "recipient"
+    MAILBOX_FULL = "mailbox_full"
+    POLICY = "policy"
+    AUTH = "auth"
+    RATE = "rate"
+    RELAY = "relay"
+    CONTENT = "content"
+    UNKNOWN = "unknown"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
     """The provider has taken the mail and answers for it now."""
@@ -58,9 +77,12 @@ class Sent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """The provider will never take this mail."""
+    """The provider will never take this mail. `code`: the answer's own, such as `550`; `enhanced`: RFC 3463."""
 
     reason: str
+    code: str | None = None
+    enhanced: str | None = None
+    fault: Fault | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,19 +90,25 @@ class RetryLater:
     """Not taken, or taken by a provider that will know the key again; `after`: the provider's own wish.
 
     `provider_wide`: no other mail would have been taken either (network, account, limits), so this is not held
-    against the mail, and the mailer rests before it tries the next one.
+    against the mail, and the mailer rests before it tries the next one. `held_back`: the mail was not tried, since
+    its destination rests or is busy; not held against it either, and mails to others go on.
     """
 
     reason: str
     after: timedelta | None = None
     provider_wide: bool = False
+    held_back: bool = False
+    code: str | None = None
+    enhanced: str | None = None
+    fault: Fault | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uncertain:
-    """The whole mail was handed over and the answer never came."""
+    """The whole mail was handed over and the answer never came, or says nothing."""
 
     reason: str
+    code: str | None = None
 
 
 Outcome = Sent | Failed | RetryLater | Uncertain
