@@ -71,3 +71,18 @@ class Enroll:
     drip_id: int
     who: Who
     traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportEvent:
+    """`name` is the brand's own word: letters, digits, `_`, `.`, `:` and `-`, 100 characters at most."""
+
+    brand_id: BrandId
+    who: Who
+    name: str
+    properties: Mapping[str, Scalar] = field(default_factory=dict)
+    traceparent: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises InvalidName."""
+        names.event_name(self.name)

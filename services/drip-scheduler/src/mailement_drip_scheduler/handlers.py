@@ -10,25 +10,61 @@ from mailement_common.db.pool import Connection
 from mailement_common.events.envelope import Envelope
 from mailement_common.events.types import EventType
 from mailement_common.ids import SubscriberId
-from mailement_newsletter.usecases.start_drips import Signup, start_drips
+from mailement_newsletter.usecases.end_runs import Farewell, end_runs
+from mailement_newsletter.usecases.plan_dates import plan_dates
+from mailement_newsletter.usecases.start_drips import Occasion, start_drips
 
 
 @dataclass(slots=True)
 class Work:
     """What a batch of events asks for."""
 
-    signups: list[Signup] = field(default_factory=list)
+    occasions: list[Occasion] = field(default_factory=list)
+    farewells: list[Farewell] = field(default_factory=list)
     waiting: list[SubscriberId] = field(default_factory=list)
+    changed: list[SubscriberId] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    enrolled: int
+    ended: int
 
 
 def _confirmed(event: Envelope, work: Work) -> None:
-    work.signups.append(_signup(event, confirmed=True))
-    work.waiting.append(SubscriberId(event.data["subscriber"]["id"]))
+    work.occasions.append(_signup(event, confirmed=True))
+    work.waiting.append(_subscriber(event))
+    _updated_otherwise(event, work)
 
 
 def _updated(event: Envelope, work: Work) -> None:
     if event.data["signup_topic_ids"]:
-        work.signups.append(_signup(event, confirmed=False))
+        work.occasions.append(_signup(event, confirmed=False))
+    _updated_otherwise(event, work)
+
+
+def _updated_otherwise(event: Envelope, work: Work) -> None:
+    work.changed.append(_subscriber(event))
+    # Events of the previous release do not tell.
+    if removed := event.data.get("removed_topic_ids"):
+        work.farewells.append(
+            Farewell(
+                brand_id=event.brand_id, subscriber_id=_subscriber(event), removed_topic_ids=tuple(removed)
+            )
+        )
+
+
+def _left(event: Envelope, work: Work) -> None:
+    work.changed.append(_subscriber(event))
+
+
+def _reported(event: Envelope, work: Work) -> None:
+    name, subscriber = event.data["event"]["name"], _subscriber(event)
+    # Ended first: the event that is one drip's goal may begin the same drip anew.
+    work.farewells.append(Farewell(brand_id=event.brand_id, subscriber_id=subscriber, event=name))
+    work.occasions.append(
+        Occasion(cause=event.id, brand_id=event.brand_id, subscriber_id=subscriber, event=name)
+    )
 
 
 def _enrolled(event: Envelope, work: Work) -> None:
@@ -39,23 +75,35 @@ def _enrolled(event: Envelope, work: Work) -> None:
 HANDLERS: Final[Mapping[str, Callable[[Envelope, Work], None]]] = {
     EventType.SUBSCRIBER_CONFIRMED: _confirmed,
     EventType.SUBSCRIBER_UPDATED: _updated,
+    EventType.SUBSCRIBER_UNSUBSCRIBED: _left,
+    EventType.SUBSCRIBER_BOUNCED: _left,
+    EventType.SUBSCRIBER_COMPLAINED: _left,
+    EventType.EVENT_REPORTED: _reported,
     EventType.DRIP_ENROLLED: _enrolled,
 }
 
 
-async def handle(connection: Connection, events: Sequence[Envelope]) -> int:
-    """Within the caller's transaction; returns how many enrolments it started. Other types are of no concern."""
+async def handle(connection: Connection, events: Sequence[Envelope]) -> Done:
+    """Within the caller's transaction. Other types are of no concern."""
     work = Work()
     for event in events:
         if handler := HANDLERS.get(event.type):
             handler(event, work)
-    return await start_drips(connection, work.signups, work.waiting)
+    ended = await end_runs(connection, work.farewells)
+    enrolled = await start_drips(connection, work.occasions, work.waiting)
+    await plan_dates(connection, work.changed)
+    return Done(enrolled=enrolled, ended=ended)
 
 
-def _signup(event: Envelope, *, confirmed: bool) -> Signup:
-    return Signup(
+def _signup(event: Envelope, *, confirmed: bool) -> Occasion:
+    return Occasion(
+        cause=event.id,
         brand_id=event.brand_id,
-        subscriber_id=SubscriberId(event.data["subscriber"]["id"]),
+        subscriber_id=_subscriber(event),
         confirmed=confirmed,
         topic_ids=tuple(event.data["signup_topic_ids"]),
     )
+
+
+def _subscriber(event: Envelope) -> SubscriberId:
+    return SubscriberId(event.data["subscriber"]["id"])

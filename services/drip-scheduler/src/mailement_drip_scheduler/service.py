@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from mailement_common.bus.consumer import Consumer
@@ -17,12 +18,13 @@ from mailement_common.logs import logger
 from mailement_common.outbox.relay import Relay
 from mailement_common.supervise import keep_running
 from mailement_drip_scheduler.handlers import handle
+from mailement_drip_scheduler.housekeeping import Housekeeper
 from mailement_drip_scheduler.settings import SchedulerSettings
 from mailement_drip_scheduler.tick import Ticker
 from mailement_newsletter.schema import MIGRATIONS
 
-# Relay, event log, consumer, tick, clock, and two for the checks.
-_CONNECTIONS: Final = 8
+# Relay, event log, consumer, ticks, clock, three for keeping house, and two for the checks.
+_CONNECTIONS: Final = 12
 
 log = logger(__name__)
 
@@ -38,6 +40,7 @@ class DripScheduler:
         self._clock = DatabaseClock()
         self._relay = Relay(self._pool, settings, name=self.name)
         self._ticker = Ticker(self._pool, self._clock, batch=settings.drip_batch, queued=self._relay.wake)
+        self._housekeeper = Housekeeper(self._pool, self._clock, keep_days=settings.drip_history_days)
         self._consumer = Consumer(settings, DRIPS, self._consume, name=self.name)
 
     def checks(self) -> Mapping[str, Check]:
@@ -53,17 +56,28 @@ class DripScheduler:
                 group.create_task(
                     keep_running("clock", lambda: self._clock.keep_in_sync(self._pool, stop), stop)
                 )
-                group.create_task(keep_running("drip tick", lambda: self._ticker.run(stop), stop))
+                for name, work in self._work().items():
+                    group.create_task(keep_running(name, partial(work, stop), stop))
         finally:
             ticked.set()
             await asyncio.gather(relay, return_exceptions=True)
             await close_pool(self._pool)
 
+    def _work(self) -> Mapping[str, Callable[[asyncio.Event], Awaitable[None]]]:
+        return {
+            "drip tick": self._ticker.run,
+            "drip jobs": self._housekeeper.work_jobs,
+            "drip tallies": self._housekeeper.fold,
+            "drip months": self._housekeeper.keep_months,
+        }
+
     async def _consume(self, events: Sequence[Envelope]) -> None:
         async with self._pool.acquire() as connection, connection.transaction():
-            enrolled = await handle(connection, events)
-        if enrolled:
-            log.info("drip.enrolled", enrolled=enrolled)
+            done = await handle(connection, events)
+        if done.enrolled:
+            log.info("drip.enrolled", enrolled=done.enrolled)
+        if done.ended:
+            log.info("drip.ended", ended=done.ended)
         self._ticker.wake()
 
     async def _broker(self) -> CheckResult:

@@ -9,5 +9,8 @@ from mailement_common.settings import ServiceSettings
 
 class SchedulerSettings(ServiceSettings):
     drip_batch: int = Field(
-        default=500, ge=1, le=5000, description="Due steps that the drip scheduler takes in one transaction."
+        default=1000, ge=1, le=5000, description="Due steps that the drip scheduler takes in one transaction."
+    )
+    drip_history_days: int = Field(
+        default=365, ge=1, description="How long conditions, skips and topic changes of runs can be looked up."
     )

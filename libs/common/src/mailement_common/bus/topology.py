@@ -21,8 +21,8 @@ class QueueSpec:
     hears: tuple[str, ...]
 
 
-DRIPS: Final = QueueSpec(name="drips", hears=("subscriber.*", "drip.*"))
-WEBHOOKS: Final = QueueSpec(name="webhooks", hears=("subscriber.*", "endpoint.*", "delivery.*"))
+DRIPS: Final = QueueSpec(name="drips", hears=("subscriber.*", "event.*", "drip.*"))
+WEBHOOKS: Final = QueueSpec(name="webhooks", hears=("subscriber.*", "drip.webhook", "endpoint.*", "delivery.*"))
 MAILER: Final = QueueSpec(name="mailer", hears=("message.*",))
 QUEUES: Final = (DRIPS, WEBHOOKS, MAILER)
 

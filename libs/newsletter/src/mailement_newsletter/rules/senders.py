@@ -38,7 +38,7 @@ class MailAccountState(StrEnum):
 class Sender:
     """`account_id` None: the account of the settings. The lowest `rank` goes first, the next ones are its failover.
 
-    `day_limit`: the least of the sender's own limit and of where its warm-up stands; None for no limit.
+    `warmup_limit`: the day's mails where the warm-up stands; None without one.
     """
 
     id: SenderId
@@ -59,22 +59,33 @@ class Sender:
         return self.address.rpartition("@")[2].lower()
 
     @property
-    def day_limit(self) -> int | None:
-        limits = [limit for limit in (self.daily_limit, self.warmup_limit) if limit is not None]
-        return min(limits, default=None)
+    def warmup_key(self) -> str:
+        """What the warm-up counts under: a domain is warmed up by all of its senders together."""
+        return warmup_key(self.id, self.domain, self.warmup)
+
+    @property
+    def day_limits(self) -> Mapping[str, int]:
+        """Most mails on one day, by what they are counted under; empty for no limit."""
+        limits: dict[str, int] = {}
+        if self.daily_limit is not None:
+            limits[sender_key(self.id)] = self.daily_limit
+        if self.warmup_limit is not None:
+            limits[self.warmup_key] = min(self.warmup_limit, limits.get(self.warmup_key, self.warmup_limit))
+        return limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
     """What stands in the way at a moment. Accounts and senders that are not named have nothing in their way.
 
-    `accounts_out`: paused or retired; `parked_until`: accounts that rest; `used`: what left today (`day_of(now)`).
+    `accounts_out`: paused or retired; `parked_until`: accounts that rest; `used`: what left on the day of `now`, by the
+    keys of `Sender.day_limits`.
     """
 
     now: datetime
     accounts_out: frozenset[MailAccountId] = frozenset()
     parked_until: Mapping[MailAccountId, datetime] = field(default_factory=dict)
-    used: Mapping[SenderId, int] = field(default_factory=dict)
+    used: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +108,20 @@ def choose(senders: Iterable[Sender], kind: MailKind, situation: Situation) -> S
     return _soonest([obstacle for _, obstacle in obstacles if obstacle is not None])
 
 
+def sender_key(sender_id: SenderId) -> str:
+    """What a sender's mails are counted under."""
+    return f"sender:{sender_id}"
+
+
+def warmup_key(sender_id: SenderId, domain: str, warmup: Warmup) -> str:
+    return f"domain:{domain}" if warmup is Warmup.DOMAIN else sender_key(sender_id)
+
+
+def account_key(account_id: MailAccountId | None) -> str:
+    """The bucket of a mail account; None is the account of the settings."""
+    return "account:default" if account_id is None else f"account:{account_id}"
+
+
 def day_of(moment: datetime) -> date:
     """The day that a mail counts to: everywhere the one of UTC."""
     return moment.astimezone(UTC).date()
@@ -116,7 +141,7 @@ def _obstacle(sender: Sender, situation: Situation) -> Nobody | None:
         parked_until = situation.parked_until.get(sender.account_id)
         if parked_until is not None and parked_until > now:
             return Nobody(until=parked_until, reason="the mail account is parked")
-    if sender.day_limit is not None and situation.used.get(sender.id, 0) >= sender.day_limit:
+    if any(situation.used.get(key, 0) >= limit for key, limit in sender.day_limits.items()):
         return Nobody(until=end_of_day(now), reason="the day's mails are used up")
     return None
 

@@ -50,7 +50,7 @@ changed AS (
         updated_at = now()
     FROM planned AS p
     WHERE s.id = p.id AND (p.added <> '{}' OR p.removed <> '{}')
-    RETURNING s.id, s.brand_id, s AS subscriber
+    RETURNING s.id, s.brand_id, s AS subscriber, p.removed
 ),
 
 told AS (
@@ -63,7 +63,8 @@ told AS (
             'brand_slug', b.slug,
             'subscriber', subscriber_facts(c.subscriber),
             -- Only a signup starts drips (Mailement document, section 7).
-            'signup_topic_ids', '[]'::jsonb
+            'signup_topic_ids', '[]'::jsonb,
+            'removed_topic_ids', to_jsonb(c.removed)
         ),
         $6
     FROM changed AS c

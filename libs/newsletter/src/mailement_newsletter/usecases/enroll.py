@@ -1,4 +1,4 @@
-"""Enroll: put a subscriber into any drip of the brand, whatever its trigger. Once per drip and subscriber."""
+"""Enroll: put a subscriber into any drip of the brand, whatever its trigger. As often as the drip's policy allows."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ async def enroll(pool: asyncpg.Pool, command: Enroll) -> Enrolled:
 
 def _refuse(row: asyncpg.Record) -> None:
     """Raises CannotEnroll with the reason; returns if a concurrent call was merely faster."""
-    if row["drip_state"] == "archived":
-        raise CannotEnroll("drip_archived")
+    if row["drip_state"] in ("draft", "archived"):
+        raise CannotEnroll(f"drip_{row['drip_state']}")
     if not row["has_steps"]:
         raise CannotEnroll("drip_has_no_steps")
     status = SubscriberStatus(row["subscriber_status"])

@@ -1,15 +1,17 @@
 -- name: enroll
--- Put a subscriber into a drip, once; a pending one waits there for the confirmation.
+-- Put a subscriber into a drip, as often as its policy allows; a pending one waits there for the confirmation.
 WITH who AS (
     SELECT
         s.id,
-        s.status
+        s.status,
+        s.custom_fields
     FROM subscribers AS s
     WHERE s.brand_id = $1 AND s.email_key = $2
     UNION ALL
     SELECT
         s.id,
-        s.status
+        s.status,
+        s.custom_fields
     FROM subscribers AS s
     WHERE s.brand_id = $1 AND s.id = $3
 ),
@@ -18,10 +20,20 @@ drip AS (
     SELECT
         d.id,
         d.state,
-        first_step.delay
+        d.re_enroll,
+        d.zone,
+        d.window_start,
+        d.window_end,
+        d.window_days,
+        first_step.delay,
+        first_step.kind,
+        first_step.params
     FROM drips AS d
     LEFT JOIN LATERAL (
-        SELECT t.delay
+        SELECT
+            t.delay,
+            t.kind,
+            t.params
         FROM drip_steps AS t
         WHERE t.drip_id = d.id AND t.deleted_at IS NULL
         ORDER BY t.position
@@ -30,27 +42,79 @@ drip AS (
     WHERE d.id = $4 AND d.brand_id = $1
 ),
 
+-- By drip and subscriber together: also a plan that was made on an empty table finds the few runs by their key.
+runs AS MATERIALIZED (
+    SELECT
+        max(k.run_no) AS last_run,
+        max(k.id) FILTER (WHERE k.state = 'active') AS active_id
+    FROM drip_enrollments AS k
+    WHERE k.drip_id = $4 AND k.subscriber_id = (SELECT w.id FROM who AS w)
+),
+
+restarted AS (
+    UPDATE drip_enrollments AS e SET
+        state = 'cancelled',
+        exit_reason = 'restarted',
+        next_run_at = NULL,
+        ended_at = now()
+    WHERE
+        e.id = (
+            SELECT r.active_id
+            FROM runs AS r
+            CROSS JOIN drip AS d
+            CROSS JOIN who AS w
+            WHERE
+                d.re_enroll = 'always'
+                AND d.state IN ('live', 'paused')
+                AND d.delay IS NOT NULL
+                AND w.status IN ('pending', 'confirmed')
+                AND r.last_run < 32767
+        )
+        AND e.state = 'active'
+    RETURNING e.drip_id
+),
+
 enrolled AS (
-    INSERT INTO drip_enrollments (drip_id, brand_id, subscriber_id, anchor_at, next_run_at, enrolled_at)
+    INSERT INTO drip_enrollments (drip_id, brand_id, subscriber_id, run_no, anchor_at, next_run_at, enrolled_at)
     SELECT
         d.id,
         $1,
         w.id,
+        coalesce(r.last_run, 0) + 1,
         now(),
-        CASE WHEN w.status = 'confirmed' THEN now() + d.delay END,
+        CASE
+            WHEN w.status = 'confirmed' THEN drip_due_at(
+                now(), d.delay, d.kind, d.params, d.zone, $1, w.custom_fields, d.window_start, d.window_end, d.window_days
+            )
+        END,
         now()
     FROM drip AS d
     CROSS JOIN who AS w
+    CROSS JOIN runs AS r
     WHERE
         d.state IN ('live', 'paused')
         AND d.delay IS NOT NULL
         AND w.status IN ('pending', 'confirmed')
-        -- Without this look a repeated call would burn an id. With a LIMIT it stays one, whatever the planner believes.
+        -- Without this look a repeated call would burn an id.
         AND (
-            SELECT k.id FROM drip_enrollments AS k WHERE k.drip_id = d.id AND k.subscriber_id = w.id LIMIT 1
-        ) IS NULL
+            r.last_run IS NULL
+            OR (
+                r.last_run < 32767
+                AND (d.re_enroll = 'always' OR (d.re_enroll = 'after_end' AND r.active_id IS NULL))
+            )
+        )
+        AND (SELECT count(*) FROM restarted) >= 0
     ON CONFLICT DO NOTHING
     RETURNING id, drip_id, subscriber_id
+),
+
+tallied AS (
+    INSERT INTO drip_tallies (drip_id, what, n)
+    SELECT e.drip_id, 'enrolled', 1
+    FROM enrolled AS e
+    UNION ALL
+    SELECT r.drip_id, 'cancelled', 1
+    FROM restarted AS r
 ),
 
 told AS (
@@ -71,10 +135,9 @@ SELECT
     w.id AS subscriber_id,
     w.status AS subscriber_status,
     e.id IS NOT NULL AS enrolled,
-    (
-        SELECT k.id FROM drip_enrollments AS k WHERE k.drip_id = d.id AND k.subscriber_id = w.id LIMIT 1
-    ) IS NOT NULL AS known
+    r.last_run IS NOT NULL AS known
 FROM (SELECT 1) AS one
 LEFT JOIN drip AS d ON true
 LEFT JOIN who AS w ON true
+LEFT JOIN runs AS r ON true
 LEFT JOIN enrolled AS e ON true;

@@ -34,9 +34,18 @@ exited AS (
     UPDATE drip_enrollments AS e SET
         state = 'exited',
         exit_reason = $4,
-        next_run_at = NULL
+        next_run_at = NULL,
+        ended_at = now()
     FROM changed AS c
     WHERE e.subscriber_id = c.id AND e.state = 'active'
+    RETURNING e.drip_id
+),
+
+tallied AS (
+    INSERT INTO drip_tallies (drip_id, what, n)
+    SELECT e.drip_id, 'exited', count(*)
+    FROM exited AS e
+    GROUP BY e.drip_id
 ),
 
 cancelled AS (

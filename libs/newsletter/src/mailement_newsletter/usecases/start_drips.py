@@ -8,40 +8,48 @@ from typing import Final
 
 from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
-from mailement_common.ids import BrandId, SubscriberId
+from mailement_common.ids import BrandId, EventId, SubscriberId
 
 SQL: Final = queries_beside(__file__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Signup:
-    """`confirmed`: the subscriber has just become confirmed. `topic_ids`: what the signup brought."""
+class Occasion:
+    """What may start drips for a subscriber. `cause`: the event that said so; its copies start nothing.
 
+    `confirmed`: the subscriber has just become confirmed. `topic_ids`: what the signup brought.
+    `event`: the name of an event that an integrator reported.
+    """
+
+    cause: EventId
     brand_id: BrandId
     subscriber_id: SubscriberId
-    confirmed: bool
-    topic_ids: tuple[int, ...]
+    confirmed: bool = False
+    topic_ids: tuple[int, ...] = ()
+    event: str | None = None
 
 
 async def start_drips(
-    connection: Connection, signups: Sequence[Signup], waiting: Sequence[SubscriberId]
+    connection: Connection, occasions: Sequence[Occasion], waiting: Sequence[SubscriberId]
 ) -> int:
     """Within the caller's transaction. `waiting`: subscribers whose enrolments may be due a start.
 
     Returns how many were enrolled.
     """
     enrolled = 0
-    if signups:
+    if occasions:
         rows = [
             {
-                "brand_id": signup.brand_id,
-                "subscriber_id": signup.subscriber_id,
-                "confirmed": signup.confirmed,
-                "topic_ids": signup.topic_ids,
+                "cause": str(occasion.cause),
+                "brand_id": occasion.brand_id,
+                "subscriber_id": occasion.subscriber_id,
+                "confirmed": occasion.confirmed,
+                "topic_ids": occasion.topic_ids,
+                "event": occasion.event,
             }
-            for signup in signups
+            for occasion in occasions
         ]
-        enrolled = int((await connection.execute(SQL["enroll_triggered"], rows)).rpartition(" ")[2])
+        enrolled = await connection.fetchval(SQL["enroll_triggered"], rows)
     if waiting:
         await connection.execute(SQL["release_waiting"], sorted(set(waiting)))
     return enrolled

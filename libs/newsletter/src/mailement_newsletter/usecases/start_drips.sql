@@ -1,48 +1,128 @@
 -- name: enroll_triggered
--- Enrol subscribers in the drips that their signup starts; who is in a drip already stays as he is.
-INSERT INTO drip_enrollments (drip_id, brand_id, subscriber_id, anchor_at, next_run_at, enrolled_at)
-SELECT
-    d.id,
-    d.brand_id,
-    s.id,
-    now(),
-    now() + first_step.delay,
-    now()
-FROM jsonb_to_recordset($1) AS e (brand_id bigint, subscriber_id bigint, confirmed boolean, topic_ids bigint [])
-INNER JOIN drips AS d
-    ON
-        e.brand_id = d.brand_id
-        AND d.state IN ('live', 'paused')
-        AND (
-            (d.trigger = 'subscriber_confirmed' AND e.confirmed)
-            OR (d.trigger = 'topic_added' AND d.trigger_topic_id = ANY(e.topic_ids))
+-- Enrol subscribers in the drips that an event starts, as often as each drip's policy allows; a copy of the event starts nothing.
+WITH asked AS MATERIALIZED (
+    SELECT DISTINCT ON (d.id, s.id)
+        d.id AS drip_id,
+        d.brand_id,
+        s.id AS subscriber_id,
+        e.cause,
+        coalesce(runs.last_run, 0) AS last_run,
+        CASE WHEN d.re_enroll = 'always' THEN runs.active_id END AS restarts,
+        CASE
+            WHEN s.status = 'confirmed' THEN drip_due_at(
+                now(), first_step.delay, first_step.kind, first_step.params,
+                d.zone, d.brand_id, s.custom_fields, d.window_start, d.window_end, d.window_days
+            )
+        END AS next_run_at
+    FROM jsonb_to_recordset($1) AS e (
+        brand_id bigint, subscriber_id bigint, cause uuid, confirmed boolean, topic_ids bigint [], event text
+    )
+    INNER JOIN drips AS d
+        ON
+            e.brand_id = d.brand_id
+            AND d.state IN ('live', 'paused')
+            AND (
+                (d.trigger = 'subscriber_confirmed' AND e.confirmed)
+                OR (d.trigger = 'topic_added' AND d.trigger_topic_id = ANY(e.topic_ids))
+                OR (d.trigger = 'event' AND d.trigger_event = e.event)
+            )
+    CROSS JOIN LATERAL (
+        SELECT
+            k.id,
+            k.status,
+            k.custom_fields
+        FROM subscribers AS k
+        WHERE
+            k.id = e.subscriber_id
+            AND (k.status = 'confirmed' OR (k.status = 'pending' AND e.event IS NOT NULL))
+        LIMIT 1
+    ) AS s
+    INNER JOIN LATERAL (
+        SELECT
+            t.delay,
+            t.kind,
+            t.params
+        FROM drip_steps AS t
+        WHERE t.drip_id = d.id AND t.deleted_at IS NULL
+        ORDER BY t.position
+        LIMIT 1
+    ) AS first_step ON true
+    CROSS JOIN LATERAL (
+        SELECT
+            max(k.run_no) AS last_run,
+            max(k.id) FILTER (WHERE k.state = 'active') AS active_id,
+            bool_or(k.cause = e.cause) AS told_before
+        FROM drip_enrollments AS k
+        WHERE k.drip_id = d.id AND k.subscriber_id = s.id
+    ) AS runs
+    WHERE
+        runs.last_run IS NULL
+        OR (
+            runs.told_before IS NOT TRUE
+            AND runs.last_run < 32767
+            AND (d.re_enroll = 'always' OR (d.re_enroll = 'after_end' AND runs.active_id IS NULL))
         )
-CROSS JOIN LATERAL (
-    SELECT k.id
-    FROM subscribers AS k
-    WHERE k.id = e.subscriber_id AND k.status = 'confirmed'
-    LIMIT 1
-) AS s
-INNER JOIN LATERAL (
-    SELECT t.delay
-    FROM drip_steps AS t
-    WHERE t.drip_id = d.id AND t.deleted_at IS NULL
-    ORDER BY t.position
-    LIMIT 1
-) AS first_step ON true
-WHERE (
-    SELECT k.id FROM drip_enrollments AS k WHERE k.drip_id = d.id AND k.subscriber_id = s.id LIMIT 1
-) IS NULL
-ORDER BY d.id, s.id
-ON CONFLICT DO NOTHING;
+    ORDER BY d.id, s.id
+),
+
+restarted AS (
+    UPDATE drip_enrollments AS e SET
+        state = 'cancelled',
+        exit_reason = 'restarted',
+        next_run_at = NULL,
+        ended_at = now()
+    WHERE e.id = ANY(ARRAY(SELECT a.restarts FROM asked AS a WHERE a.restarts IS NOT NULL)) AND e.state = 'active'
+    RETURNING e.drip_id
+),
+
+enrolled AS (
+    INSERT INTO drip_enrollments (
+        drip_id, brand_id, subscriber_id, run_no, cause, anchor_at, next_run_at, enrolled_at
+    )
+    SELECT
+        a.drip_id,
+        a.brand_id,
+        a.subscriber_id,
+        a.last_run + 1,
+        a.cause,
+        now(),
+        a.next_run_at,
+        now()
+    FROM asked AS a
+    -- Asked for first: of a subscriber's runs through a drip one is active.
+    WHERE (SELECT count(*) FROM restarted) >= 0
+    ORDER BY a.drip_id, a.subscriber_id
+    ON CONFLICT DO NOTHING
+    RETURNING drip_id
+),
+
+tallied AS (
+    INSERT INTO drip_tallies (drip_id, what, n)
+    SELECT e.drip_id, 'enrolled', count(*)
+    FROM enrolled AS e
+    GROUP BY e.drip_id
+    UNION ALL
+    SELECT r.drip_id, 'cancelled', count(*)
+    FROM restarted AS r
+    GROUP BY r.drip_id
+)
+
+SELECT count(*)::int AS enrolled
+FROM enrolled;
 
 -- name: release_waiting
--- Start the clock of enrolments that waited for their subscriber's confirmation.
+-- Start the clock of runs that waited for their subscriber's confirmation.
 UPDATE drip_enrollments AS e SET
     anchor_at = now(),
-    next_run_at = now() + (
-        SELECT t.delay
+    next_run_at = (
+        SELECT
+            drip_due_at(
+                now(), t.delay, t.kind, t.params,
+                d.zone, d.brand_id, s.custom_fields, d.window_start, d.window_end, d.window_days
+            )
         FROM drip_steps AS t
+        INNER JOIN drips AS d ON t.drip_id = d.id
+        INNER JOIN subscribers AS s ON s.id = e.subscriber_id
         WHERE t.drip_id = e.drip_id AND t.deleted_at IS NULL AND t.position > e.cursor_pos
         ORDER BY t.position
         LIMIT 1
@@ -52,4 +132,9 @@ WHERE
     AND e.state = 'active'
     AND e.next_run_at IS NULL
     -- Not a join: a plan that was made on empty tables would begin with all subscribers.
-    AND (SELECT s.status FROM subscribers AS s WHERE s.id = e.subscriber_id) = 'confirmed';
+    AND (SELECT s.status FROM subscribers AS s WHERE s.id = e.subscriber_id) = 'confirmed'
+    -- Who has come to the end of an evergreen drip keeps the moment from which a new step's delay counts.
+    AND EXISTS (
+        SELECT FROM drip_steps AS t
+        WHERE t.drip_id = e.drip_id AND t.deleted_at IS NULL AND t.position > e.cursor_pos
+    );

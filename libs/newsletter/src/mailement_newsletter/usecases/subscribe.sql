@@ -184,7 +184,11 @@ changed AS (
             WHEN p.status <> 'confirmed' THEN '{}'
             WHEN p.old_status <> 'confirmed' THEN p.topic_ids
             ELSE ARRAY(SELECT unnest(p.topic_ids) EXCEPT SELECT unnest(p.old_topic_ids))
-        END AS signup_topic_ids
+        END AS signup_topic_ids,
+        CASE
+            WHEN p.topic_ids = p.old_topic_ids THEN '{}'
+            ELSE ARRAY(SELECT unnest(p.old_topic_ids) EXCEPT SELECT unnest(p.topic_ids))
+        END AS removed_topic_ids
     FROM updated AS u
     INNER JOIN planned AS p ON u.id = p.id
     INNER JOIN asked AS a ON p.seq = a.seq
@@ -195,7 +199,8 @@ changed AS (
         a.traceparent,
         i.subscriber,
         'subscriber.' || i.status,
-        CASE WHEN i.status = 'confirmed' THEN (i.subscriber).topic_ids ELSE '{}' END
+        CASE WHEN i.status = 'confirmed' THEN (i.subscriber).topic_ids ELSE '{}' END,
+        '{}'
     FROM inserted AS i
     INNER JOIN asked AS a ON i.brand_id = a.brand_id AND i.email_key = a.email_key
 ),
@@ -209,7 +214,8 @@ told AS (
         jsonb_build_object(
             'brand_slug', c.brand_slug,
             'subscriber', subscriber_facts(c.subscriber),
-            'signup_topic_ids', to_jsonb(c.signup_topic_ids)
+            'signup_topic_ids', to_jsonb(c.signup_topic_ids),
+            'removed_topic_ids', to_jsonb(c.removed_topic_ids)
         ),
         c.traceparent
     FROM changed AS c

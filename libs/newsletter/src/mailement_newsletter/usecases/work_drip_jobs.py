@@ -1,0 +1,64 @@
+"""Work on drips' jobs: what an edit asks of every run or subscriber, slice by slice, so that nothing waits for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, assert_never
+
+import asyncpg
+
+from mailement_common.db.pool import Connection
+from mailement_common.db.sql import queries_beside
+from mailement_common.ids import SubscriberId
+from mailement_newsletter.ids import DripId
+from mailement_newsletter.usecases.plan_dates import plan_dates
+
+SQL: Final = queries_beside(__file__)
+
+
+class DripJobKind(StrEnum):
+    RETIME = "retime"
+    PLAN_DATES = "plan_dates"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """What was done of a job: `seen` rows looked at, up to subscriber `reached`."""
+
+    seen: int
+    reached: int | None
+
+
+async def work_drip_job(pool: asyncpg.Pool, *, now: datetime, size: int) -> bool:
+    """One slice of the oldest job, in one transaction; False when there is no job that nobody else works on."""
+    async with pool.acquire() as connection, connection.transaction():
+        job = await connection.fetchrow(SQL["take"])
+        if job is None:
+            return False
+        done = await _work(
+            connection, DripJobKind(job["kind"]), DripId(job["drip_id"]), job["after_id"], now=now, size=size
+        )
+        if done.seen < size:
+            await connection.execute(SQL["finish"], job["id"])
+        else:
+            await connection.execute(SQL["move_on"], job["id"], done.reached)
+    return True
+
+
+async def _work(
+    connection: Connection, kind: DripJobKind, drip: DripId, after: int, *, now: datetime, size: int
+) -> Slice:
+    match kind:
+        case DripJobKind.RETIME:
+            row = await connection.fetchrow(SQL["retime"], drip, after, size, now)
+            assert row is not None
+            return Slice(seen=row["seen"], reached=row["reached"])
+        case DripJobKind.PLAN_DATES:
+            rows = await connection.fetch(SQL["slice_of_brand"], drip, after, size)
+            subscribers = [SubscriberId(row["id"]) for row in rows]
+            await plan_dates(connection, subscribers, drip=drip)
+            return Slice(seen=len(subscribers), reached=subscribers[-1] if subscribers else None)
+        case _:
+            assert_never(kind)

@@ -1,0 +1,107 @@
+-- name: take
+-- The oldest job that nobody works on; it is ours until the transaction ends.
+SELECT
+    j.id,
+    j.drip_id,
+    j.kind,
+    j.after_id
+FROM drip_jobs AS j
+ORDER BY j.id
+LIMIT 1
+FOR UPDATE SKIP LOCKED;
+
+-- name: move_on
+-- How far a job has come.
+UPDATE drip_jobs SET after_id = $2 WHERE id = $1;
+
+-- name: finish
+-- A job that has come to its end.
+DELETE FROM drip_jobs WHERE id = $1;
+
+-- name: retime
+-- After an edit: reckon anew when the next step of each active run is due. In slices, in order of the subscribers.
+WITH slice AS MATERIALIZED (
+    SELECT
+        e.id,
+        e.subscriber_id,
+        e.state,
+        e.cursor_pos,
+        e.anchor_at,
+        e.next_run_at
+    FROM drip_enrollments AS e
+    WHERE e.drip_id = $1 AND e.subscriber_id > $2
+    ORDER BY e.subscriber_id
+    -- All runs of the last subscriber, or the next slice would begin in the middle of them.
+    FETCH FIRST $3::int ROWS WITH TIES
+),
+
+reckoned AS MATERIALIZED (
+    SELECT
+        s.id,
+        s.cursor_pos,
+        s.anchor_at,
+        step.id AS step_id,
+        CASE
+            WHEN step.id IS NOT NULL THEN greatest(
+                $4::timestamptz,
+                drip_due_at(
+                    s.anchor_at, step.delay, step.kind, step.params,
+                    d.zone, d.brand_id, k.custom_fields, d.window_start, d.window_end, d.window_days
+                )
+            )
+        END AS next_run_at
+    FROM slice AS s
+    INNER JOIN drips AS d ON d.id = $1
+    CROSS JOIN LATERAL (
+        SELECT p.custom_fields
+        FROM subscribers AS p
+        WHERE p.id = s.subscriber_id AND p.status = 'confirmed'
+        LIMIT 1
+    ) AS k
+    LEFT JOIN LATERAL (
+        SELECT
+            t.id,
+            t.delay,
+            t.kind,
+            t.params
+        FROM drip_steps AS t
+        WHERE t.drip_id = $1 AND t.position > s.cursor_pos AND t.deleted_at IS NULL
+        ORDER BY t.position
+        LIMIT 1
+    ) AS step ON true
+    WHERE
+        s.state = 'active'
+        -- What is due already runs now, and a retry keeps its pause.
+        AND (s.next_run_at IS NULL OR s.next_run_at > $4::timestamptz)
+),
+
+retimed AS (
+    -- Of a run whose last steps were deleted the scheduler makes a completed one.
+    UPDATE drip_enrollments AS e SET next_run_at = coalesce(r.next_run_at, $4::timestamptz)
+    FROM reckoned AS r
+    WHERE
+        e.id = r.id
+        AND e.id = ANY(ARRAY(SELECT x.id FROM reckoned AS x))
+        AND e.state = 'active'
+        AND e.attempts = 0
+        -- Still where it was reckoned from: the scheduler may have moved it on.
+        AND e.cursor_pos = r.cursor_pos
+        AND e.anchor_at = r.anchor_at
+        AND e.next_run_at IS DISTINCT FROM coalesce(r.next_run_at, $4::timestamptz)
+        AND NOT (e.next_run_at IS NULL AND r.step_id IS NULL)
+    RETURNING e.id
+)
+
+SELECT
+    count(*)::int AS seen,
+    max(s.subscriber_id) AS reached,
+    (SELECT count(*) FROM retimed)::int AS retimed
+FROM slice AS s;
+
+-- name: slice_of_brand
+-- A slice of a brand's subscribers, for a date trigger that is new to them.
+SELECT s.id
+FROM subscribers AS s
+WHERE s.brand_id = (SELECT d.brand_id FROM drips AS d WHERE d.id = $1) AND s.id > $2
+ORDER BY s.id
+LIMIT $3;

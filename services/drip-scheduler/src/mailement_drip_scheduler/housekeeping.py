@@ -1,0 +1,49 @@
+"""What the scheduler does beside the tick: jobs that edits leave, counts to add up, and months to make and drop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import asyncpg
+
+from mailement_common.clock import Clock
+from mailement_common.db.partitions import Family, Period, drop_partitions, make_partitions
+from mailement_common.supervise import wait_for
+from mailement_newsletter.usecases.fold_tallies import fold_tallies
+from mailement_newsletter.usecases.work_drip_jobs import work_drip_job
+
+RUN_EVENTS: Final = Family(table="drip_run_events", column="at", period=Period.MONTH, ahead=2)
+
+_JOB_SLICE: Final = 5000
+_JOBS_SECONDS: Final = 1.0
+_FOLD_SECONDS: Final = 5.0
+_FOLD_ROWS: Final = 20_000
+_MONTHS_SECONDS: Final = 3600.0
+
+
+class Housekeeper:
+    """Any number of these may run against one database."""
+
+    def __init__(self, pool: asyncpg.Pool, clock: Clock, *, keep_days: int) -> None:
+        """`keep_days`: how long what happened in runs is kept."""
+        self._pool = pool
+        self._clock = clock
+        self._keep_days = keep_days
+
+    async def work_jobs(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            if not await work_drip_job(self._pool, now=self._clock.now(), size=_JOB_SLICE):
+                await wait_for(stop, _JOBS_SECONDS)
+
+    async def fold(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            await fold_tallies(self._pool, limit=_FOLD_ROWS)
+            await wait_for(stop, _FOLD_SECONDS)
+
+    async def keep_months(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            async with self._pool.acquire() as connection:
+                await make_partitions(connection, RUN_EVENTS)
+                await drop_partitions(connection, RUN_EVENTS, keep_days=self._keep_days)
+            await wait_for(stop, _MONTHS_SECONDS)
