@@ -11,7 +11,7 @@ How the mailroom uses it:
         # grant.mails may leave; the rest asks again at grant.again_at. If grant.day_used_up:
         book.used_up(chosen, until=grant.again_at)        # `choose` gives the next sender in rank, if there is one
     provider = fleet.provider(chosen.account)             # providers/fleet.py; None is the account of the settings
-    # What was granted and did not leave: await pacing.give_back(pool, [want], reached_provider=…)
+    # What was granted and did not leave: await pacing.give_back(pool, [chosen.want(mails=n)])
     # 429: await pacing.slow_down(pool, chosen.account_key, retry_after, now)
     # quota or login refused: await senders.park(pool, chosen.account.id, until, reason); book.forget()
 """
