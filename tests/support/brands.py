@@ -147,7 +147,7 @@ class Tenant:
             for event in await self.events()
         ]
         async with self.pool.acquire() as connection, connection.transaction():
-            return await handle(connection, events)
+            return (await handle(connection, events)).enrolled
 
     async def unknown_slugs(self) -> list[str]:
         rows = await self.pool.fetch(

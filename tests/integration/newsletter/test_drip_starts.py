@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 
-from mailement_common.ids import SubscriberId
+from mailement_common.ids import EventId, SubscriberId
 from mailement_newsletter.catalog.drips import DripState, DripTrigger
 from mailement_newsletter.commands import ById, Enroll
 from mailement_newsletter.rules.lifecycle import SubscriberStatus
 from mailement_newsletter.usecases.enroll import enroll
-from mailement_newsletter.usecases.start_drips import Signup, start_drips
+from mailement_newsletter.usecases.start_drips import Occasion, start_drips
 from tests.support.brands import AT_ONCE, MakeTenant, Tenant
 
 HOUR = timedelta(hours=1)
@@ -26,9 +27,15 @@ async def _start(
     topics: tuple[int, ...] = (),
     waiting: Sequence[SubscriberId] = (),
 ) -> int:
-    signup = Signup(brand_id=brand.id, subscriber_id=subscriber, confirmed=confirmed, topic_ids=topics)
+    occasion = Occasion(
+        cause=EventId(uuid4()),
+        brand_id=brand.id,
+        subscriber_id=subscriber,
+        confirmed=confirmed,
+        topic_ids=topics,
+    )
     async with brand.pool.acquire() as connection, connection.transaction():
-        return await start_drips(connection, [signup], waiting)
+        return await start_drips(connection, [occasion], waiting)
 
 
 async def _drips_entered(brand: Tenant) -> list[int]:

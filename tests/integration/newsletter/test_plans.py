@@ -14,6 +14,7 @@ from tests.support.brands import READER, Tenant
 
 STORED = 50_000
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
+ADVANCE = (NOW, 0, 500, [], [], None)
 ASKED = {"seq": 0, "email": READER, "email_key": READER, "topic_ids": [1], "tags": ["a"]}
 
 both_plans = pytest.mark.parametrize("generic", [False, True], ids=["custom plan", "generic plan"])
@@ -48,7 +49,7 @@ async def full_brand(brand: Tenant) -> Tenant:
 @both_plans
 async def test_claiming_due_steps_reads_only_what_is_due(full_brand: Tenant, generic: bool) -> None:
     async with full_brand.pool.acquire() as connection:
-        found = await scans(connection, advance_drips.SQL["advance"], NOW, 0, 500, generic=generic)
+        found = await scans(connection, advance_drips.SQL["advance"], *ADVANCE, generic=generic)
     claims = [scan for scan in found if scan.part == "due" and scan.table == "drip_enrollments"]
     assert [(scan.kind, scan.index) for scan in claims] == [("Index Scan", "drip_enrollments_due")]
 
@@ -56,7 +57,7 @@ async def test_claiming_due_steps_reads_only_what_is_due(full_brand: Tenant, gen
 @both_plans
 async def test_moving_on_touches_only_what_was_claimed(full_brand: Tenant, generic: bool) -> None:
     async with full_brand.pool.acquire() as connection:
-        found = await scans(connection, advance_drips.SQL["advance"], NOW, 0, 500, generic=generic)
+        found = await scans(connection, advance_drips.SQL["advance"], *ADVANCE, generic=generic)
     sequential = {scan.table for scan in found if scan.kind == "Seq Scan"}
     assert not {"subscribers", "drip_enrollments"} & sequential
 
@@ -64,7 +65,7 @@ async def test_moving_on_touches_only_what_was_claimed(full_brand: Tenant, gener
 @both_plans
 async def test_the_next_due_step_is_found_by_index(full_brand: Tenant, generic: bool) -> None:
     async with full_brand.pool.acquire() as connection:
-        found = await scans(connection, advance_drips.SQL["next_due"], generic=generic)
+        found = await scans(connection, advance_drips.SQL["next_due"], [], [], generic=generic)
     assert "drip_enrollments_due" in {scan.index for scan in found}
     assert ("Seq Scan", "drip_enrollments") not in {(scan.kind, scan.table) for scan in found}
 
@@ -106,7 +107,7 @@ async def test_every_deed_finds_its_subscriber_by_index(
 @pytest.mark.parametrize(
     ("name", "argument"),
     [
-        ("enroll_triggered", [{"brand_id": 1, "subscriber_id": 1, "confirmed": True, "topic_ids": [1]}]),
+        ("enroll_triggered", [{"brand_id": 1, "subscriber_id": 1, "confirmed": True, "topic_ids": [1], "event": "bought"}]),
         ("release_waiting", [1, 2]),
     ],
 )
@@ -124,7 +125,7 @@ async def test_starting_drips_touches_only_whom_it_concerns(
     [
         pytest.param(start_drips.SQL["release_waiting"], ([1, 2],), id="release_waiting"),
         pytest.param(enroll.SQL["enroll"], (1, READER, None, 1, None), id="enroll"),
-        pytest.param(advance_drips.SQL["advance"], (NOW, 0, 500), id="advance"),
+        pytest.param(advance_drips.SQL["advance"], ADVANCE, id="advance"),
     ],
 )
 async def test_a_plan_made_on_empty_tables_does_not_begin_with_everybody(

@@ -120,13 +120,13 @@ stepped AS MATERIALIZED (
 retaggable AS MATERIALIZED (
     SELECT DISTINCT ON (p.subscriber_id) p.id
     FROM stepped AS p
-    INNER JOIN (
+    CROSS JOIN LATERAL (
         SELECT k.id
         FROM subscribers AS k
-        WHERE
-            k.id = ANY(ARRAY(SELECT t.subscriber_id FROM stepped AS t WHERE t.kind IN ('add_topic', 'remove_topic')))
+        WHERE k.id = p.subscriber_id
+        LIMIT 1
         FOR NO KEY UPDATE SKIP LOCKED
-    ) AS held ON p.subscriber_id = held.id
+    ) AS held
     WHERE p.kind IN ('add_topic', 'remove_topic')
     ORDER BY p.subscriber_id, p.id
 ),

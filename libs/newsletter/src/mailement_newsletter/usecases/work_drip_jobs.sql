@@ -32,7 +32,7 @@ WITH slice AS MATERIALIZED (
     WHERE e.drip_id = $1 AND e.subscriber_id > $2
     ORDER BY e.subscriber_id
     -- All runs of the last subscriber, or the next slice would begin in the middle of them.
-    FETCH FIRST $3::int ROWS WITH TIES
+    FETCH FIRST ($3::int) ROWS WITH TIES
 ),
 
 reckoned AS MATERIALIZED (
