@@ -39,6 +39,10 @@ class InvalidName(Refusal):
     """Something cannot be called so; the message says what is allowed."""
 
 
+class InvalidSetting(Refusal):
+    """Something cannot be set up so; the message says what is allowed."""
+
+
 class AlreadyExists(Refusal):
     """Something of this name is there already."""
 

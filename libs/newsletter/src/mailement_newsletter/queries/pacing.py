@@ -42,14 +42,13 @@ class _Places:
 
     def needs(self, wants: Iterable[Want]) -> list[list[int]]:
         """For each want the numbers of its places, from 1, days after buckets."""
-        numbers: dict[str | tuple[str, date], int] = {
-            place: number for number, place in enumerate((*self.buckets, *self.days), start=1)
-        }
+        buckets = {key: number for number, key in enumerate(self.buckets, start=1)}
+        days = {day: number for number, day in enumerate(self.days, start=len(buckets) + 1)}
         return [
             sorted(
                 {
-                    *(numbers[bucket.key] for bucket in want.buckets),
-                    *(numbers[quota.key, quota.day] for quota in want.days),
+                    *(buckets[bucket.key] for bucket in want.buckets),
+                    *(days[quota.key, quota.day] for quota in want.days),
                 }
             )
             for want in wants
