@@ -2,60 +2,78 @@
 
 How the mailroom uses it:
 
-    chosen = await book.choose(brand_id, kind)            # cached for a few seconds; one statement for all brands asked
+    await book.load(brand_ids)                            # one statement for all brands of a claim; a few seconds hold
+    chosen = await book.choose(brand_id, kind)            # then this asks nobody
     match chosen:
-        case NoRoute():  put the message off until `chosen.until`, with `chosen.reason`
+        case NoRoute():  put the message off until `chosen.until` (with jitter), with `chosen.reason`
         case Route():    want = chosen.want(mails=1)      # mails that take the same route may ask together
     if want.limited:                                      # most brands have no limits: then there is nothing to ask
         (grant,) = await pacing.reserve(pool, [want], now)
         # grant.mails may leave; the rest asks again at grant.again_at. If grant.day_used_up:
-        book.used_up(chosen, until=grant.again_at)        # `choose` gives the next sender in rank, if there is one
+        book.forget(brand_id)                             # then `choose` gives the next sender in rank, if there is one
     provider = fleet.provider(chosen.account)             # providers/fleet.py; None is the account of the settings
     # What was granted and did not leave: await pacing.give_back(pool, [chosen.want(mails=n)])
-    # 429: await pacing.slow_down(pool, chosen.account_key, retry_after, now)
-    # quota or login refused: await senders.park(pool, chosen.account.id, until, reason); book.forget()
+    # 429: await pacing.slow_down(pool, chosen.account_key, retry_after, now); book.forget()
+    # quota or login refused: await senders.park(pool, chosen.account.id, until=…, reason=…); book.forget()
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
 
-from mailement_mailer.mailbox import Mailbox
+from mailement_common.clock import Clock
+from mailement_common.ids import BrandId
+from mailement_common.sealing import CannotOpen, KeyRing
+from mailement_mailer.batcher import Batcher
+from mailement_mailer.mailbox import Mailbox, NotAMailbox
+from mailement_mailer.providers.dkim import BadDkimKey, DkimKey, from_pem
+from mailement_mailer.providers.fleet import AccountInUse
+from mailement_mailer.text import one_line
+from mailement_newsletter.queries.executor import Executor
+from mailement_newsletter.queries.senders import (
+    BrandRoutes,
+    RouteAccount,
+    SenderRoute,
+    StoredDkimKey,
+    dkim_owner,
+    load_routes,
+)
+from mailement_newsletter.queries.warmups import advance_warmups
+from mailement_newsletter.rules.mail_accounts import secret_owner
 from mailement_newsletter.rules.pacing import Bucket, DayQuota, Want
-from mailement_newsletter.rules.senders import MailAccountId, SenderId
+from mailement_newsletter.rules.senders import (
+    MailAccountState,
+    MailKind,
+    Nobody,
+    SenderId,
+    Situation,
+    account_key,
+    choose,
+    day_of,
+    end_of_day,
+)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountInUse:
-    """A mail account as the fleet needs it. `version` counts its changes; `secret_sealed` is opened by the fleet."""
-
-    id: MailAccountId
-    version: int
-    provider: str
-    settings: Mapping[str, Any]
-    secret_sealed: str | None = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SigningKey:
-    """A DKIM key; `private_key` is PEM (PKCS 8), `algorithm` `rsa-sha256` or `ed25519-sha256` (RFC 6376, RFC 8463)."""
-
-    domain: str
-    selector: str
-    algorithm: str
-    private_key: str = field(repr=False)
+# What an operator changes is known everywhere so many seconds later.
+_FRESH: Final = timedelta(seconds=5)
+# Where only an operator can help, and nobody knows when he will.
+_LOOK_AGAIN: Final = timedelta(minutes=5)
+_MOST_BRANDS: Final = 10_000
+_MOST_KEYS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """`sender_id` None: the brand has no senders, `mailbox` is its own words or those of the settings.
 
-    `account` None: the account of the settings. `account_key` names the account in the pacing buckets.
+    `account` None: the account of the settings. `account_key` names the account in the pacing buckets. `dkim` None:
+    the provider signs, or nobody.
     """
 
+    brand_id: BrandId
     sender_id: SenderId | None
     mailbox: Mailbox
     reply_to: str | None
@@ -63,7 +81,7 @@ class Route:
     account_key: str
     buckets: tuple[Bucket, ...]
     days: tuple[DayQuota, ...]
-    dkim: SigningKey | None
+    dkim: DkimKey | None
 
     def want(self, *, mails: int) -> Want:
         return Want(mails=mails, buckets=self.buckets, days=self.days)
@@ -75,3 +93,184 @@ class NoRoute:
 
     until: datetime
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Page:
+    """What was read at `read_at`. The day's counts are those of that day, so no page outlives its day."""
+
+    routes: BrandRoutes
+    read_at: datetime
+    fresh_until: datetime
+
+
+class _Unusable(Exception):
+    """A route cannot be taken before an operator has mended it; the text says what, without secrets."""
+
+
+class RouteBook:
+    """The routes of brands, as they were a few seconds ago at most. `house` writes for brands without an address.
+
+    `load` and `choose` raise what the database raises.
+    """
+
+    def __init__(self, executor: Executor, keys: KeyRing, clock: Clock, *, house: Mailbox) -> None:
+        self._executor = executor
+        self._keys = keys
+        self._clock = clock
+        self._house = house
+        self._pages: dict[BrandId, _Page] = {}
+        self._dkim: dict[int, DkimKey] = {}
+        self._load = Batcher(self._load_all)
+
+    async def load(self, brand_ids: Iterable[BrandId]) -> None:
+        """Learns the routes of these brands, as far as they are not known."""
+        await asyncio.gather(
+            *(self._load(brand_id) for brand_id in set(brand_ids) if self._page(brand_id) is None)
+        )
+
+    async def choose(self, brand_id: BrandId, kind: MailKind) -> Route | NoRoute:
+        """The way of a mail that is about to be sent."""
+        page = self._page(brand_id) or await self._load(brand_id)
+        if page is None:
+            return NoRoute(until=self._clock.now() + _LOOK_AGAIN, reason="there is no such brand")
+        try:
+            if not page.routes.senders:
+                return self._default_route(page.routes)
+            return self._route_of_senders(page.routes, kind, page.read_at)
+        except _Unusable as fault:
+            return NoRoute(until=page.read_at + _LOOK_AGAIN, reason=str(fault))
+
+    def forget(self, brand_id: BrandId | None = None) -> None:
+        """Something has changed: look again, at once."""
+        if brand_id is None:
+            self._pages.clear()
+        else:
+            self._pages.pop(brand_id, None)
+
+    async def close(self) -> None:
+        await self._load.close()
+
+    def _page(self, brand_id: BrandId) -> _Page | None:
+        page = self._pages.get(brand_id)
+        return page if page is not None and self._clock.now() < page.fresh_until else None
+
+    async def _load_all(self, brand_ids: Sequence[BrandId]) -> list[_Page | None]:
+        now = self._clock.now()
+        found = await self._read(set(brand_ids), now)
+        behind = [
+            route.sender.id
+            for routes in found.values()
+            for route in routes.senders
+            if route.warmup_on is not None and route.warmup_on < day_of(now)
+        ]
+        if behind:
+            await advance_warmups(self._executor, behind, day_of(now))
+            found = await self._read(set(brand_ids), now)
+        if len(self._pages) > _MOST_BRANDS:
+            self._pages.clear()
+        fresh_until = min(now + _FRESH, end_of_day(now))
+        pages = {
+            brand_id: _Page(routes=routes, read_at=now, fresh_until=fresh_until)
+            for brand_id, routes in found.items()
+        }
+        self._pages.update(pages)
+        return [pages.get(brand_id) for brand_id in brand_ids]
+
+    async def _read(self, brand_ids: set[BrandId], now: datetime) -> dict[BrandId, BrandRoutes]:
+        return await load_routes(self._executor, list(brand_ids), now=now, house_domain=self._house.domain)
+
+    def _default_route(self, routes: BrandRoutes) -> Route:
+        if routes.sender_address:
+            name, address = routes.sender_name or routes.brand_name, routes.sender_address
+        else:
+            name, address = routes.sender_name or self._house.name, self._house.address
+        return Route(
+            brand_id=routes.brand_id,
+            sender_id=None,
+            mailbox=_mailbox(name, address),
+            reply_to=None,
+            account=None,
+            account_key=account_key(None),
+            buckets=_as_tuple(routes.default_bucket),
+            days=(),
+            dkim=self._signing_key(routes.default_dkim),
+        )
+
+    def _route_of_senders(self, routes: BrandRoutes, kind: MailKind, now: datetime) -> Route | NoRoute:
+        chosen = choose([route.sender for route in routes.senders], kind, _situation(routes.senders, now))
+        if isinstance(chosen, Nobody):
+            return NoRoute(until=chosen.until or now + _LOOK_AGAIN, reason=chosen.reason)
+        way = next(route for route in routes.senders if route.sender.id == chosen.id)
+        return Route(
+            brand_id=routes.brand_id,
+            sender_id=chosen.id,
+            mailbox=_mailbox(chosen.name, chosen.address),
+            reply_to=chosen.reply_to,
+            account=None if way.account is None else self._in_use(way.account),
+            account_key=account_key(chosen.account_id),
+            buckets=_as_tuple(way.bucket),
+            days=tuple(
+                DayQuota(key=key, day=day_of(now), limit=limit) for key, limit in chosen.day_limits.items()
+            ),
+            dkim=self._signing_key(way.dkim),
+        )
+
+    def _in_use(self, account: RouteAccount) -> AccountInUse:
+        return AccountInUse(
+            id=account.id,
+            version=account.version,
+            provider=account.provider,
+            settings=account.settings,
+            secret=self._opened(account.secret_sealed, secret_owner(account.id)),
+        )
+
+    def _signing_key(self, stored: StoredDkimKey | None) -> DkimKey | None:
+        """Better late than unsigned: a key that cannot be used stops the mail. A key never changes under its id."""
+        if stored is None:
+            return None
+        if (known := self._dkim.get(stored.id)) is not None:
+            return known
+        pem = self._opened(stored.private_key_sealed, dkim_owner(stored.id))
+        assert pem is not None
+        try:
+            key = from_pem(pem.encode(), domain=stored.domain, selector=stored.selector)
+        except BadDkimKey as fault:
+            raise _Unusable(f"the DKIM key {stored.id} cannot be used: {fault}") from fault
+        if len(self._dkim) >= _MOST_KEYS:
+            self._dkim.clear()
+        self._dkim[stored.id] = key
+        return key
+
+    def _opened(self, sealed: str | None, owner: str) -> str | None:
+        try:
+            return None if sealed is None else self._keys.open(sealed, owner=owner)
+        except CannotOpen as fault:
+            raise _Unusable(str(fault)) from fault
+
+
+def _situation(routes: Sequence[SenderRoute], now: datetime) -> Situation:
+    accounts = {route.account.id: route.account for route in routes if route.account is not None}
+    return Situation(
+        now=now,
+        accounts_out=frozenset(
+            account.id for account in accounts.values() if account.state is not MailAccountState.ACTIVE
+        ),
+        parked_until={
+            account.id: account.parked_until
+            for account in accounts.values()
+            if account.parked_until is not None
+        },
+        used={key: mails for route in routes for key, mails in route.used.items()},
+    )
+
+
+def _mailbox(name: str, address: str) -> Mailbox:
+    try:
+        return Mailbox(name=one_line(name), address=address)
+    except NotAMailbox as fault:
+        raise _Unusable(f"sender: {fault}") from fault
+
+
+def _as_tuple(bucket: Bucket | None) -> tuple[Bucket, ...]:
+    return () if bucket is None else (bucket,)

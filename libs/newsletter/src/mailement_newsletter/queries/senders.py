@@ -35,7 +35,7 @@ _ANY_BURST: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DkimKey:
+class StoredDkimKey:
     """`private_key_sealed` is opened by who signs, as `dkim_owner(id)`."""
 
     id: int
@@ -68,7 +68,7 @@ class SenderRoute:
     sender: Sender
     account: RouteAccount | None
     bucket: Bucket | None
-    dkim: DkimKey | None
+    dkim: StoredDkimKey | None
     used: Mapping[str, int]
     warmup_on: date | None
 
@@ -83,7 +83,7 @@ class BrandRoutes:
     sender_address: str | None
     senders: Sequence[SenderRoute]
     default_bucket: Bucket | None
-    default_dkim: DkimKey | None
+    default_dkim: StoredDkimKey | None
 
 
 async def load_routes(
@@ -188,10 +188,10 @@ def _bucket(row: asyncpg.Record) -> Bucket | None:
     return Bucket(key=key, burst=_ANY_BURST) if row["paced"] else None
 
 
-def _dkim(row: asyncpg.Record) -> DkimKey | None:
+def _dkim(row: asyncpg.Record) -> StoredDkimKey | None:
     if row["dkim_id"] is None:
         return None
-    return DkimKey(
+    return StoredDkimKey(
         id=row["dkim_id"],
         domain=row["dkim_domain"],
         selector=row["dkim_selector"],
