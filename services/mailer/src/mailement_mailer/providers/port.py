@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from mailement_mailer.mailbox import Mailbox
 from mailement_mailer.text import is_one_line
@@ -54,8 +54,8 @@ class Fault(StrEnum):
     """What a provider's refusal is about.
 
     `recipient`: there is no such mailbox, or not any more; `policy`: they do not want this from us; `auth`: our login,
-    or SPF, DKIM, DMARC and the like of the sender; `rate`: too much at once; `relay`: the way there is out of order or
-    closed to us; `content`: the mail itself.
+    or SPF, DKIM, DMARC and the like of the sender; `rate`: too much at once; `quota`: the account has sent all that it
+    may for now; `relay`: the way there is out of order or closed to us; `content`: the mail itself.
     """
 
     RECIPIENT = "recipient"
@@ -63,6 +63,7 @@ class Fault(StrEnum):
     POLICY = "policy"
     AUTH = "auth"
     RATE = "rate"
+    QUOTA = "quota"
     RELAY = "relay"
     CONTENT = "content"
     UNKNOWN = "unknown"
@@ -91,13 +92,15 @@ class RetryLater:
 
     `provider_wide`: no other mail would have been taken either (network, account, limits), so this is not held
     against the mail, and the mailer rests before it tries the next one. `held_back`: the mail was not tried, since
-    its destination rests or is busy; not held against it either, and mails to others go on.
+    its destination rests or is busy; not held against it either, and mails to others go on. `may_have_arrived`: the
+    answer is not known, so only the same key through the same account makes sure.
     """
 
     reason: str
     after: timedelta | None = None
     provider_wide: bool = False
     held_back: bool = False
+    may_have_arrived: bool = False
     code: str | None = None
     enhanced: str | None = None
     fault: Fault | None = None
@@ -112,6 +115,14 @@ class Uncertain:
 
 
 Outcome = Sent | Failed | RetryLater | Uncertain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """So many requests in so long, as a provider tells of itself."""
+
+    limit: int
+    window: timedelta
 
 
 class Provider(Protocol):
@@ -134,4 +145,25 @@ class Provider(Protocol):
 
     async def close(self) -> None:
         """Lets go of connections."""
+        ...
+
+
+@runtime_checkable
+class BatchProvider(Provider, Protocol):
+    """A provider that takes several mails in one request. Its limits count requests, not mails.
+
+    `batch_max`: most mails in a request; `told`: the last limit that it told of, None for none yet.
+    """
+
+    @property
+    def batch_max(self) -> int: ...
+
+    @property
+    def told(self) -> RateLimit | None: ...
+
+    async def send_batch(self, key: str, mails: Sequence[RenderedMail]) -> Sequence[Outcome]:
+        """Hands mails over in one request under one idempotency key; one outcome for each, in their order.
+
+        Called again with the same key, the mails and their order are the same. Raises nothing but cancellation.
+        """
         ...
