@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import dkim as dkimpy
 import pytest
@@ -53,7 +54,8 @@ def verifies(content: bytes) -> bool:
     def look_up(name: bytes, timeout: int = 5) -> bytes | None:
         return records.get(name)
 
-    return bool(dkimpy.verify(content, dnsfunc=look_up))
+    verify: Callable[..., bool] = dkimpy.verify
+    return verify(content, dnsfunc=look_up)
 
 
 @KEYS
