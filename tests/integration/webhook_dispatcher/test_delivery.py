@@ -15,7 +15,7 @@ from mailement_common.events.types import EventType
 from mailement_webhook_dispatcher.gauges import find_missing
 from mailement_webhooks.deliveries import DeliveryState, Reason
 from mailement_webhooks.endpoints import Profile, RetryMode
-from mailement_webhooks.rules.profiles import OPERATIONAL_EVENT_TYPES
+from mailement_webhooks.rules.profiles import OWN_EVENT_TYPES
 from mailement_webhooks.usecases.create_endpoint import NewEndpoint, create_endpoint
 from tests.support.webhook_receiver import WebhookReceiver, redirect
 from tests.support.webhooks import ANYWHERE, WebhookBrand, outcomes
@@ -64,7 +64,7 @@ async def test_each_of_the_four_types_is_posted_and_no_other(
 ) -> None:
     await hooked.hear_at(receiver.url())
     await hooked.happen(
-        *(hooked.event(event_type) for event_type in EventType if event_type not in OPERATIONAL_EVENT_TYPES)
+        *(hooked.event(event_type) for event_type in EventType if event_type not in OWN_EVENT_TYPES)
     )
 
     async with hooked.dispatching():

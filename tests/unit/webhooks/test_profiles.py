@@ -17,7 +17,7 @@ from mailement_common.ids import BrandId, EventId, event_id
 from mailement_webhooks.endpoints import MAILEMENT_EVENT_TYPES, Profile
 from mailement_webhooks.errors import FactsMissing
 from mailement_webhooks.rules.profiles import (
-    OPERATIONAL_EVENT_TYPES,
+    OWN_EVENT_TYPES,
     PROMISES,
     known_event_types,
     maily_event_id,
@@ -52,7 +52,7 @@ def test_mailement_calls_events_as_we_do() -> None:
 
 
 def test_mailement_posts_what_its_document_lists_and_our_operational_events() -> None:
-    assert known_event_types(Profile.MAILEMENT) == MAILEMENT_EVENT_TYPES + OPERATIONAL_EVENT_TYPES
+    assert known_event_types(Profile.MAILEMENT) == MAILEMENT_EVENT_TYPES + OWN_EVENT_TYPES
 
 
 @pytest.mark.parametrize("event_type", ["subscriber.confirmed", "subscriber.pending"])

@@ -10,7 +10,12 @@ import orjson
 from mailement_common.events.envelope import Envelope
 from mailement_webhooks.endpoints import Profile
 from mailement_webhooks.errors import FactsMissing
-from mailement_webhooks.rules.profiles import OPERATIONAL_EVENT_TYPES, maily_event_id, wire_name
+from mailement_webhooks.rules.profiles import (
+    DRIP_EVENT_TYPES,
+    OPERATIONAL_EVENT_TYPES,
+    maily_event_id,
+    wire_name,
+)
 from mailement_webhooks.rules.shown_url import shown_url
 
 _CONFIRMED: Final = "confirmed"
@@ -24,6 +29,8 @@ def body_for(profile: Profile, event: Envelope) -> bytes | None:
         return None
     if event.type in OPERATIONAL_EVENT_TYPES:
         return operational_body(profile, event)
+    if event.type in DRIP_EVENT_TYPES:
+        return drip_body(profile, event)
     match profile:
         case Profile.MAILEMENT:
             return subscriber_body(event)
@@ -71,6 +78,25 @@ def operational_body(profile: Profile, event: Envelope) -> bytes:
                 return _mailement(event, data)
             case Profile.MAILY:
                 return _maily(event, event.type, data)
+            case _:
+                assert_never(profile)
+    except (KeyError, TypeError, ValueError) as error:
+        raise FactsMissing(f"{type(error).__name__}: {error}") from error
+
+
+def drip_body(profile: Profile, event: Envelope) -> bytes:
+    """The payload of a drip's webhook step, in the profile's envelope: the subscriber, and which step of what it was.
+
+    Raises FactsMissing.
+    """
+    try:
+        drip = event.data["drip"]
+        about = {key: drip[key] for key in ("id", "step_id", "run_id", "name")}
+        match profile:
+            case Profile.MAILEMENT:
+                return _mailement(event, {"subscriber": _subscriber(event.data["subscriber"]), "drip": about})
+            case Profile.MAILY:
+                return _maily(event, event.type, {"subscriber": _maily_subscriber(event), "drip": about})
             case _:
                 assert_never(profile)
     except (KeyError, TypeError, ValueError) as error:

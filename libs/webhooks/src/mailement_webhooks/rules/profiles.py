@@ -20,6 +20,9 @@ OPERATIONAL_EVENT_TYPES: Final = (
     EventType.DELIVERY_EXHAUSTED,
     EventType.DELIVERY_RECOVERED,
 )
+# Told when a subscriber reaches a webhook step of a drip; like those above, in no profile's document.
+DRIP_EVENT_TYPES: Final = (EventType.DRIP_WEBHOOK,)
+OWN_EVENT_TYPES: Final = OPERATIONAL_EVENT_TYPES + DRIP_EVENT_TYPES
 MAILY_SUBSCRIBER_CREATED: Final = "subscriber.created"
 
 
@@ -71,7 +74,7 @@ _NEWCOMER: Final = frozenset({EventType.SUBSCRIBER_CONFIRMED, EventType.SUBSCRIB
 
 def known_event_types(profile: Profile) -> tuple[str, ...]:
     """All that an endpoint of the profile may ask for."""
-    return PROMISES[profile].event_types + OPERATIONAL_EVENT_TYPES
+    return PROMISES[profile].event_types + OWN_EVENT_TYPES
 
 
 def wire_name(profile: Profile, event: Envelope) -> str | None:
@@ -81,7 +84,7 @@ def wire_name(profile: Profile, event: Envelope) -> str | None:
     waits for its confirmation has been added too, and its status says `pending`. A later confirmation, or somebody who
     comes back, is nobody new.
     """
-    if event.type in OPERATIONAL_EVENT_TYPES:
+    if event.type in OWN_EVENT_TYPES:
         return event.type
     match profile:
         case Profile.MAILY if event.type in _NEWCOMER:
