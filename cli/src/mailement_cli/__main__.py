@@ -8,12 +8,15 @@ from mailement_cli.commands.account import account
 from mailement_cli.commands.brand import brand
 from mailement_cli.commands.demo import demo
 from mailement_cli.commands.dev import dev
+from mailement_cli.commands.dkim import dkim
 from mailement_cli.commands.drip import drip
 from mailement_cli.commands.field import field
 from mailement_cli.commands.key import key
+from mailement_cli.commands.mail_account import mail_account
 from mailement_cli.commands.migrate import migrate
 from mailement_cli.commands.run import run
 from mailement_cli.commands.secret import secret
+from mailement_cli.commands.sender import sender
 from mailement_cli.commands.subscriber import subscriber
 from mailement_cli.commands.topic import topic
 from mailement_cli.commands.torture_receiver import torture_receiver
@@ -28,6 +31,7 @@ def main() -> None:
 
 for entry in (
     *(migrate, run, account, brand, key, topic, field, subscriber, drip, webhook, secret),
+    *(sender, mail_account, dkim),
     *(dev, demo, torture_receiver),
 ):
     main.add_command(entry)

@@ -12,6 +12,7 @@ from mailement_cli.session import Fault, command, database, json_option
 from mailement_common.db.pool import Connection
 from mailement_common.sealing import KeyRing, key_id_of, new_key
 from mailement_common.settings import SecretSettings, load
+from mailement_newsletter.catalog.sending_secrets import reseal_sending_secrets
 from mailement_webhooks.usecases.list_endpoints import list_endpoints
 from mailement_webhooks.usecases.load_endpoints import load_endpoints
 from mailement_webhooks.usecases.reseal_secrets import reseal_secrets
@@ -44,16 +45,20 @@ async def reseal(*, as_json: bool) -> None:
     keys = KeyRing(load(SecretSettings).secret_keys.get_secret_value())
     async with database() as connection:
         resealed = await reseal_secrets(connection, keys)
-        in_use = await _key_ids_in_use(connection)
+        sending = await reseal_sending_secrets(connection, keys)
+        in_use = sorted({*await _key_ids_in_use(connection), *sending.key_ids})
     show_one(
-        {"secrets": resealed.secrets, "endpoints": resealed.endpoints, "key_ids_in_use": in_use},
+        {
+            "secrets": resealed.secrets + sending.resealed,
+            "endpoints": resealed.endpoints,
+            "key_ids_in_use": in_use,
+        },
         as_json=as_json,
     )
-    if resealed.unreadable:
-        ids = ", ".join(map(str, resealed.unreadable))
-        raise Fault(
-            f"some secrets stay as they are, because their keys are not in the ring: of webhooks {ids}"
-        )
+    if resealed.unreadable or sending.unreadable:
+        webhooks = [f"webhooks {', '.join(map(str, resealed.unreadable))}"] if resealed.unreadable else []
+        owners = "; ".join([*sending.unreadable, *webhooks])
+        raise Fault(f"some secrets stay as they are, because their keys are not in the ring: of {owners}")
     if not as_json:
         click.echo()
         say(
@@ -62,11 +67,11 @@ async def reseal(*, as_json: bool) -> None:
         )
 
 
-async def _key_ids_in_use(connection: Connection) -> list[str]:
+async def _key_ids_in_use(connection: Connection) -> set[str]:
     ids = [endpoint.id for endpoint in await list_endpoints(connection)]
     used = set[str]()
     for first in range(0, len(ids), _CHUNK):
         for stored in await load_endpoints(connection, ids[first : first + _CHUNK]):
             sealed = (stored.secret_sealed, stored.secret_staged_sealed, stored.secret_previous_sealed)
             used.update(key_id_of(text) for text in sealed if text is not None)
-    return sorted(used)
+    return used

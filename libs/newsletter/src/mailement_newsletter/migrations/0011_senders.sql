@@ -11,7 +11,7 @@ CREATE TABLE mail_accounts (
     -- The password or API key. NULL: it needs none.
     secret_sealed text,
     -- NULL: no limit but the one that the provider tells.
-    per_second real CHECK (per_second > 0),
+    per_second double precision CHECK (per_second > 0),
     state text NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'paused', 'retired')),
     -- Nothing is handed to it before then.
     parked_until timestamptz,

@@ -33,11 +33,21 @@ _REQUIRED: Final[Mapping[AccountProvider, frozenset[str]]] = {
     AccountProvider.RESEND: frozenset(),
     AccountProvider.FILE: frozenset({"folder"}),
 }
+_SECRETS: Final[Mapping[AccountProvider, str]] = {
+    AccountProvider.SMTP: "smtp takes a user and a secret, which is the password, both or neither",
+    AccountProvider.RESEND: "resend needs a secret, which is the API key",
+    AccountProvider.FILE: "file takes no secret",
+}
 
 
 def secret_owner(account_id: MailAccountId) -> str:
     """What a mail account's secret is sealed for."""
     return f"mail_account:{account_id}"
+
+
+def takes_secret(provider: AccountProvider, settings: Mapping[str, Any]) -> bool:
+    """Whether an account with these settings has a password or key."""
+    return provider is AccountProvider.RESEND or (provider is AccountProvider.SMTP and "user" in settings)
 
 
 def checked(provider: AccountProvider, settings: Mapping[str, Any], *, has_secret: bool) -> Mapping[str, Any]:
@@ -48,12 +58,8 @@ def checked(provider: AccountProvider, settings: Mapping[str, Any], *, has_secre
         raise InvalidSetting(f"{provider} needs {', '.join(sorted(missing))}")
     for name, value in settings.items():
         _check(name, value)
-    if provider is AccountProvider.RESEND and not has_secret:
-        raise InvalidSetting("resend needs its API key as the secret")
-    if provider is AccountProvider.SMTP and has_secret != ("user" in settings):
-        raise InvalidSetting("smtp takes a user and the password as the secret, both or neither")
-    if provider is AccountProvider.FILE and has_secret:
-        raise InvalidSetting("file has no secret")
+    if has_secret != takes_secret(provider, settings):
+        raise InvalidSetting(_SECRETS[provider])
     return dict(settings)
 
 
