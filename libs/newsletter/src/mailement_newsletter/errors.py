@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 
 class Refusal(Exception):
     """A command cannot be carried out, and nothing was changed."""
@@ -49,3 +52,45 @@ class AlreadyExists(Refusal):
 
 class NotFound(Refusal):
     """An operator named something that is not there."""
+
+
+class RunNotFound(Refusal):
+    """The brand has no such run."""
+
+
+class VersionConflict(Refusal):
+    """Somebody else has changed it since it was read; `version` is the one that it has now."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(f"it has been changed since: it is at version {version} now")
+        self.version = version
+
+
+class DripArchived(Refusal):
+    """An archived drip stays as it is."""
+
+
+class DripIsADraft(Refusal):
+    """A draft has never been live: there is nothing to pause or to resume."""
+
+
+class BadCursor(Refusal):
+    """The cursor is not one that came with a page of this list."""
+
+
+@dataclass(frozen=True, slots=True)
+class DripFault:
+    """`at`: where in the description, as in `steps.2.condition.then`; empty: the whole of it."""
+
+    at: str
+    message: str
+
+
+class InvalidDrip(Refusal):
+    """A description that is no drip, with everything that is wrong with it."""
+
+    def __init__(self, faults: Sequence[DripFault]) -> None:
+        super().__init__(
+            "; ".join(f"{fault.at}: {fault.message}" if fault.at else fault.message for fault in faults)
+        )
+        self.faults = tuple(faults)

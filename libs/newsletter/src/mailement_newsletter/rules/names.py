@@ -17,7 +17,7 @@ MAX_TOPIC_SLUG: Final = 190
 _MAX_NAME: Final = 200
 
 CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_EVENT: Final = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
+EVENT: Final = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 # A brand's slug becomes a label of its List-Id.
 _SLUG: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -36,7 +36,7 @@ def topic_slug(text: str) -> str:
 
 def event_name(text: str) -> str:
     """Of an event that an integrator reports. Raises InvalidName."""
-    if not _EVENT.fullmatch(text):
+    if not EVENT.fullmatch(text):
         raise InvalidName("an event's name has 1 to 100 of letters, digits, _, ., : and -")
     return text
 
