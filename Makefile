@@ -12,7 +12,7 @@ uv := $(firstword $(wildcard .tools/uv/bin/uv) uv)
 sources := libs services cli tests tools bench
 present := $(wildcard $(sources))
 
-.PHONY: help setup run demo test check fmt lock bench-ingress bench-webhooks bench-isolation bench-claim up down verify-compose clean
+.PHONY: help setup run demo test check fmt lock bench-ingress bench-webhooks bench-isolation bench-claim bench-drips up down verify-compose clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -66,6 +66,10 @@ bench-isolation: ## what healthy endpoints notice of one that never answers
 bench-claim: ## a claim's time with a million deliveries waiting for ten thousand endpoints
 	@$(PYTHON) tools/setup.py --servers --bench
 	@exec $(bin)/python -m bench.webhooks.claim $(ARGS)
+
+bench-drips: ## due steps per second, and their cost as the number of runs grows; ARGS=--ten-million for the largest
+	@$(PYTHON) tools/setup.py --servers
+	@exec $(bin)/python -m bench.drips.run $(ARGS)
 
 up: ## build the images and start everything by docker compose
 	@$(PYTHON) tools/compose_secrets.py

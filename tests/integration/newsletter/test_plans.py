@@ -107,7 +107,10 @@ async def test_every_deed_finds_its_subscriber_by_index(
 @pytest.mark.parametrize(
     ("name", "argument"),
     [
-        ("enroll_triggered", [{"brand_id": 1, "subscriber_id": 1, "confirmed": True, "topic_ids": [1], "event": "bought"}]),
+        (
+            "enroll_triggered",
+            [{"brand_id": 1, "subscriber_id": 1, "confirmed": True, "topic_ids": [1], "event": "bought"}],
+        ),
         ("release_waiting", [1, 2]),
     ],
 )

@@ -12,5 +12,7 @@ class SchedulerSettings(ServiceSettings):
         default=1000, ge=1, le=5000, description="Due steps that the drip scheduler takes in one transaction."
     )
     drip_history_days: int = Field(
-        default=365, ge=1, description="How long conditions, skips and topic changes of runs can be looked up."
+        default=365,
+        ge=1,
+        description="How long conditions, skips and topic changes of runs can be looked up.",
     )

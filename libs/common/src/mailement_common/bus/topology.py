@@ -22,7 +22,9 @@ class QueueSpec:
 
 
 DRIPS: Final = QueueSpec(name="drips", hears=("subscriber.*", "event.*", "drip.*"))
-WEBHOOKS: Final = QueueSpec(name="webhooks", hears=("subscriber.*", "drip.webhook", "endpoint.*", "delivery.*"))
+WEBHOOKS: Final = QueueSpec(
+    name="webhooks", hears=("subscriber.*", "drip.webhook", "endpoint.*", "delivery.*")
+)
 MAILER: Final = QueueSpec(name="mailer", hears=("message.*",))
 QUEUES: Final = (DRIPS, WEBHOOKS, MAILER)
 
