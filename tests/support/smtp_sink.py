@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from typing_extensions import override
 
 HANG_UP = "hang up"
@@ -17,7 +18,9 @@ HANG_UP = "hang up"
 class SmtpSink:
     """`on_*`: the reply to that command from now on, or HANG_UP; behind the final dot the mail is kept first.
 
-    `hold`: the answer to the final dot waits for it.
+    `hold`: the answer to the final dot waits for it, for recipients at `held_domains` if there are any. `only_at`: the
+    replies of `on_recipient` and `after_dot` are for recipients at this domain. `asked`: every RCPT that came.
+    `most_at_once`: mails between RCPT and the answer to the final dot, for each domain.
     """
 
     port: int = 0
@@ -28,6 +31,11 @@ class SmtpSink:
     connections: int = 0
     mails: list[Envelope] = field(default_factory=list)
     hold: asyncio.Event | None = None
+    held_domains: frozenset[str] = frozenset()
+    only_at: str | None = None
+    asked: list[str] = field(default_factory=list)
+    under_way: Counter[str] = field(default_factory=Counter)
+    most_at_once: Counter[str] = field(default_factory=Counter)
     _open: list[SMTP] = field(default_factory=list)
 
     async def handle_MAIL(  # noqa: N802
@@ -42,17 +50,30 @@ class SmtpSink:
     async def handle_RCPT(  # noqa: N802
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        if self.on_recipient is not None:
+        self.asked.append(address)
+        if self.on_recipient is not None and self._concerns(address):
             return _reply(server, self.on_recipient)
         envelope.rcpt_tos.append(address)
+        domain = _domain(address)
+        self.under_way[domain] += 1
+        self.most_at_once[domain] = max(self.most_at_once[domain], self.under_way[domain])
         return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
-        if self.after_dot == HANG_UP or not (self.after_dot or "").startswith(("4", "5")):
+        (recipient,) = envelope.rcpt_tos
+        domain = _domain(recipient)
+        after_dot = self.after_dot if self._concerns(recipient) else None
+        if after_dot == HANG_UP or not (after_dot or "").startswith(("4", "5")):
             self.mails.append(envelope)
-        if self.hold is not None:
-            await self.hold.wait()
-        return _reply(server, self.after_dot or "250 queued as 42")
+        try:
+            if self.hold is not None and (not self.held_domains or domain in self.held_domains):
+                await self.hold.wait()
+        finally:
+            self.under_way[domain] -= 1
+        return _reply(server, after_dot or "250 queued as 42")
+
+    def _concerns(self, address: str) -> bool:
+        return self.only_at is None or _domain(address) == self.only_at
 
     def hang_up_all(self) -> None:
         for server in list(self._open):
@@ -62,8 +83,21 @@ class SmtpSink:
 class _Server(SMTP):
     """aiosmtpd has no hook before the 354 of DATA."""
 
-    def __init__(self, sink: SmtpSink) -> None:
-        super().__init__(sink, hostname="sink.example", enable_SMTPUTF8=True, ident="sink")
+    def __init__(self, sink: SmtpSink, password: str | None) -> None:
+        def authenticate(
+            server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: LoginPassword
+        ) -> AuthResult:
+            good = password is not None and data.password == password.encode()
+            return AuthResult(success=good, handled=False)
+
+        super().__init__(
+            sink,
+            hostname="sink.example",
+            enable_SMTPUTF8=True,
+            ident="sink",
+            authenticator=authenticate,
+            auth_require_tls=password is None,
+        )
         self._sink = sink
 
     @override
@@ -86,6 +120,10 @@ class _Server(SMTP):
             await self.push(_reply(self, self._sink.on_data))
 
 
+def _domain(address: str) -> str:
+    return address.rpartition("@")[2]
+
+
 def _reply(server: SMTP, reply: str) -> str:
     if reply == HANG_UP:
         _abort(server)
@@ -99,10 +137,11 @@ def _abort(server: SMTP) -> None:
 
 
 @asynccontextmanager
-async def smtp_sink() -> AsyncIterator[SmtpSink]:
+async def smtp_sink(*, password: str | None = None) -> AsyncIterator[SmtpSink]:
+    """With a `password` it offers a login and takes no other."""
     sink = SmtpSink()
     loop = asyncio.get_running_loop()
-    listener = await loop.create_server(lambda: _Server(sink), "127.0.0.1", 0)
+    listener = await loop.create_server(lambda: _Server(sink, password), "127.0.0.1", 0)
     sink.port = listener.sockets[0].getsockname()[1]
     try:
         yield sink

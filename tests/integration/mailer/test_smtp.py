@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from email import message_from_bytes
 from email.policy import default
 
+import dkim as dkimpy
 import pytest
 
-from mailement_mailer.providers.port import Failed, RetryLater, Sent, Uncertain
+from mailement_mailer.mailbox import Mailbox
+from mailement_mailer.providers.dkim import DkimAlgorithm, new_key, record_value
+from mailement_mailer.providers.port import Failed, Fault, RetryLater, Sent, Uncertain
 from mailement_mailer.providers.smtp import SmtpProvider
 from mailement_mailer.settings import SmtpTls
 from tests.support.mails import a_mail
@@ -75,7 +79,9 @@ async def test_421_drops_the_connection(sink: SmtpSink, provider: SmtpProvider) 
 
 async def test_a_connection_survives_a_refused_recipient(sink: SmtpSink, provider: SmtpProvider) -> None:
     sink.on_recipient = "550 5.1.1 no such user"
-    assert await provider.send(a_mail()) == Failed(reason="550 5.1.1 no such user")
+    assert await provider.send(a_mail()) == Failed(
+        reason="550 5.1.1 no such user", code="550", enhanced="5.1.1", fault=Fault.RECIPIENT
+    )
     sink.on_recipient = None
     assert isinstance(await provider.send(a_mail()), Sent)
     assert sink.connections == 1
@@ -126,6 +132,69 @@ async def test_a_login_that_the_relay_does_not_offer_is_no_fault_of_the_mail(sin
     outcome = await provider.send(a_mail())
     assert isinstance(outcome, RetryLater)
     assert outcome.provider_wide
+
+
+async def test_a_login_that_is_refused_is_no_fault_of_the_mail() -> None:
+    async with smtp_sink(password="secret") as sink:
+        wrong, right = (
+            SmtpProvider(host="127.0.0.1", port=sink.port, tls=SmtpTls.NONE, user="me", password=password)
+            for password in ("wrong", "secret")
+        )
+        outcome = await wrong.send(a_mail())
+        assert isinstance(outcome, RetryLater)
+        assert (outcome.provider_wide, outcome.code, outcome.fault) == (True, "535", Fault.AUTH)
+        assert "wrong" not in outcome.reason
+        assert isinstance(await right.send(a_mail()), Sent)
+        await right.close()
+
+
+async def test_a_greylisted_mail_comes_back_when_it_was_told_to(
+    sink: SmtpSink, provider: SmtpProvider
+) -> None:
+    sink.on_recipient = "451 4.7.1 Greylisted, try again in 5 minutes"
+    outcome = await provider.send(a_mail())
+    assert isinstance(outcome, RetryLater)
+    assert outcome.after == timedelta(seconds=310)
+    assert not outcome.held_back
+    assert not outcome.provider_wide
+
+
+async def test_too_much_for_the_relay_is_no_fault_of_the_mail(sink: SmtpSink, provider: SmtpProvider) -> None:
+    sink.on_mail = "451 4.7.0 too many mails from you"
+    outcome = await provider.send(a_mail())
+    assert isinstance(outcome, RetryLater)
+    assert (outcome.provider_wide, outcome.fault) == (True, Fault.RATE)
+
+
+async def test_an_address_in_an_answer_is_not_kept(sink: SmtpSink, provider: SmtpProvider) -> None:
+    sink.on_recipient = "550 5.1.1 <ada@example.org>: Recipient address rejected"
+    outcome = await provider.send(a_mail())
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "550 5.1.1 <address>: Recipient address rejected"
+
+
+@pytest.mark.parametrize("algorithm", DkimAlgorithm)
+async def test_a_mail_arrives_with_the_signature_of_its_senders_domain(
+    sink: SmtpSink, algorithm: DkimAlgorithm
+) -> None:
+    keys = {"acme.example": new_key(domain="acme.example", selector="m1", algorithm=algorithm)}
+    provider = SmtpProvider(
+        host="127.0.0.1",
+        port=sink.port,
+        tls=SmtpTls.NONE,
+        signer=lambda mail: keys.get(mail.sender.domain),
+    )
+    await provider.send(a_mail(text=".\n..\nFrom me\n"))
+    await provider.send(a_mail(sender=Mailbox(name="", address="news@other.example")))
+    await provider.close()
+    signed, unsigned = (mail.content for mail in sink.mails)
+    assert isinstance(signed, bytes)
+    assert isinstance(unsigned, bytes)
+    verify: Callable[..., bool] = dkimpy.verify
+    record = record_value(keys["acme.example"]).encode()
+    assert verify(signed, dnsfunc=lambda name, timeout: record)
+    assert not verify(signed.replace(b"Welcome", b"Farewell"), dnsfunc=lambda name, timeout: record)
+    assert b"DKIM-Signature" not in unsigned
 
 
 async def test_tls_that_is_demanded_and_not_offered_sends_nothing(sink: SmtpSink) -> None:
