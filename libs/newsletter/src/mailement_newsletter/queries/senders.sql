@@ -26,36 +26,71 @@ SELECT
     a.parked_until,
     p.key IS NOT NULL AS paced,
     d.used,
-    w.used AS warmup_used,
+    t.used AS warmup_used,
     k.id AS dkim_id,
     k.domain AS dkim_domain,
     k.selector AS dkim_selector,
     k.algorithm AS dkim_algorithm,
     k.private_key_sealed AS dkim_key_sealed
-FROM brands AS b
-LEFT JOIN senders AS s ON b.id = s.brand_id
-LEFT JOIN mail_accounts AS a ON s.mail_account_id = a.id
-LEFT JOIN pacing_buckets AS p ON p.key = 'account:' || coalesce(a.id::text, 'default')
-LEFT JOIN sending_days AS d ON d.key = 'sender:' || s.id AND d.day = $2
-LEFT JOIN
-    sending_days AS w
-    ON s.warmup = 'domain' AND w.key = 'domain:' || lower(split_part(s.address, '@', 2)) AND w.day = $2
+FROM unnest($1::bigint []) AS w (id)
+-- Each by its key, one at a time: a plan that was made while there was little must not read all of it later.
+CROSS JOIN LATERAL (
+    SELECT
+        x.id,
+        x.account_id,
+        x.name,
+        x.sender_name,
+        x.sender_address
+    FROM brands AS x
+    WHERE x.id = w.id
+    LIMIT 1
+) AS b
+LEFT JOIN LATERAL (
+    SELECT x.*
+    FROM senders AS x
+    WHERE x.brand_id = b.id
+    ORDER BY x.rank, x.id
+    LIMIT 1000
+) AS s ON true
+LEFT JOIN LATERAL (
+    SELECT x.*
+    FROM mail_accounts AS x
+    WHERE x.id = s.mail_account_id
+    LIMIT 1
+) AS a ON true
+LEFT JOIN LATERAL (
+    SELECT x.key
+    FROM pacing_buckets AS x
+    WHERE x.key = 'account:' || coalesce(s.mail_account_id::text, 'default')
+    LIMIT 1
+) AS p ON true
+LEFT JOIN LATERAL (
+    SELECT x.used
+    FROM sending_days AS x
+    WHERE x.key = 'sender:' || s.id AND x.day = $2
+    LIMIT 1
+) AS d ON true
+LEFT JOIN LATERAL (
+    SELECT x.used
+    FROM sending_days AS x
+    WHERE s.warmup = 'domain' AND x.key = 'domain:' || lower(split_part(s.address, '@', 2)) AND x.day = $2
+    LIMIT 1
+) AS t ON true
 LEFT JOIN LATERAL (
     SELECT
-        k.id,
-        k.domain,
-        k.selector,
-        k.algorithm,
-        k.private_key_sealed
-    FROM dkim_keys AS k
+        x.id,
+        x.domain,
+        x.selector,
+        x.algorithm,
+        x.private_key_sealed
+    FROM dkim_keys AS x
     WHERE
-        k.domain = lower(coalesce(split_part(coalesce(s.address, b.sender_address), '@', 2), $3))
-        AND k.state = 'active'
-        AND (k.account_id IS NULL OR k.account_id = b.account_id)
-    ORDER BY k.id DESC
+        x.domain = lower(coalesce(split_part(coalesce(s.address, b.sender_address), '@', 2), $3))
+        AND x.state = 'active'
+        AND (x.account_id IS NULL OR x.account_id = b.account_id)
+    ORDER BY x.id DESC
     LIMIT 1
 ) AS k ON true
-WHERE b.id = ANY($1::bigint [])
 ORDER BY b.id, s.rank, s.id;
 
 -- name: park
