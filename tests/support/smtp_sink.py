@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ class SmtpSink:
     """`on_*`: the reply to that command from now on, or HANG_UP; behind the final dot the mail is kept first.
 
     `hold`: the answer to the final dot waits for it, for recipients at `held_domains` if there are any. `only_at`: the
-    replies of `on_recipient` and `after_dot` are for recipients at this domain. `asked`: every RCPT that came.
+    replies of `on_recipient` and `after_dot` are for recipients at this domain. `encrypted`: mails that came over TLS. `asked`: every RCPT that came.
     `most_at_once`: mails between RCPT and the answer to the final dot, for each domain.
     """
 
@@ -30,6 +31,7 @@ class SmtpSink:
     after_dot: str | None = None
     connections: int = 0
     mails: list[Envelope] = field(default_factory=list)
+    encrypted: int = 0
     hold: asyncio.Event | None = None
     held_domains: frozenset[str] = frozenset()
     only_at: str | None = None
@@ -65,6 +67,7 @@ class SmtpSink:
         after_dot = self.after_dot if self._concerns(recipient) else None
         if after_dot == HANG_UP or not (after_dot or "").startswith(("4", "5")):
             self.mails.append(envelope)
+            self.encrypted += session.ssl is not None
         try:
             if self.hold is not None and (not self.held_domains or domain in self.held_domains):
                 await self.hold.wait()
@@ -83,7 +86,7 @@ class SmtpSink:
 class _Server(SMTP):
     """aiosmtpd has no hook before the 354 of DATA."""
 
-    def __init__(self, sink: SmtpSink, password: str | None) -> None:
+    def __init__(self, sink: SmtpSink, password: str | None, tls: ssl.SSLContext | None) -> None:
         def authenticate(
             server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: LoginPassword
         ) -> AuthResult:
@@ -97,6 +100,7 @@ class _Server(SMTP):
             ident="sink",
             authenticator=authenticate,
             auth_require_tls=password is None,
+            tls_context=tls,
         )
         self._sink = sink
 
@@ -137,11 +141,13 @@ def _abort(server: SMTP) -> None:
 
 
 @asynccontextmanager
-async def smtp_sink(*, password: str | None = None) -> AsyncIterator[SmtpSink]:
-    """With a `password` it offers a login and takes no other."""
+async def smtp_sink(
+    *, password: str | None = None, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[SmtpSink]:
+    """With a `password` it offers a login and takes no other; with `tls` it offers STARTTLS."""
     sink = SmtpSink()
     loop = asyncio.get_running_loop()
-    listener = await loop.create_server(lambda: _Server(sink, password), "127.0.0.1", 0)
+    listener = await loop.create_server(lambda: _Server(sink, password, tls), "127.0.0.1", 0)
     sink.port = listener.sockets[0].getsockname()[1]
     try:
         yield sink

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from email import message_from_bytes
 from email.policy import default
+from pathlib import Path
 
 import dkim as dkimpy
 import pytest
@@ -14,6 +15,7 @@ from mailement_mailer.providers.dkim import DkimAlgorithm, new_key, record_value
 from mailement_mailer.providers.port import Failed, Fault, RetryLater, Sent, Uncertain
 from mailement_mailer.providers.smtp import SmtpProvider
 from mailement_mailer.settings import SmtpTls
+from tests.support.certificates import self_signed
 from tests.support.mails import a_mail
 from tests.support.smtp_sink import HANG_UP, SmtpSink, smtp_sink
 
@@ -207,6 +209,21 @@ async def test_opportunistic_tls_goes_without_where_none_is_offered(sink: SmtpSi
     provider = SmtpProvider(host="127.0.0.1", port=sink.port, tls=SmtpTls.OPPORTUNISTIC)
     assert isinstance(await provider.send(a_mail()), Sent)
     await provider.close()
+
+
+@pytest.mark.parametrize(
+    ("tls", "outcome", "encrypted"), [(SmtpTls.STARTTLS, RetryLater, 0), (SmtpTls.OPPORTUNISTIC, Sent, 1)]
+)
+async def test_a_certificate_that_nobody_vouches_for_is_taken_only_where_none_is_demanded(
+    tmp_path: Path, tls: SmtpTls, outcome: type, encrypted: int
+) -> None:
+    async with smtp_sink(tls=self_signed(tmp_path)) as sink:
+        provider = SmtpProvider(host="127.0.0.1", port=sink.port, tls=tls)
+        answer = await provider.send(a_mail())
+        assert isinstance(answer, outcome)
+        assert not isinstance(answer, RetryLater) or answer.provider_wide
+        assert (len(sink.mails), sink.encrypted) == (encrypted, encrypted)
+        await provider.close()
 
 
 async def test_an_address_outside_ascii_arrives_where_it_is_understood(
