@@ -19,7 +19,7 @@ _MARGIN: Final = timedelta(seconds=2)
 # So long may a run wait that was committed later than that, or given back by a scheduler that died.
 _LOOK_FROM_THE_FIRST_SECONDS: Final = 15.0
 # Fewer dead entries are not worth remembering a place for.
-_WORTH: Final = 100
+_WORTH: Final = 20
 
 
 class FloorBook:
