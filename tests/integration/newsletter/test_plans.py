@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 
 from mailement_newsletter.catalog import subscribers as catalog
-from mailement_newsletter.usecases import advance_drips, change_tags, enroll, leave, start_drips, subscribe
+from mailement_newsletter.usecases import (
+    advance_drips,
+    change_tags,
+    end_runs,
+    enroll,
+    enroll_dated,
+    leave,
+    plan_dates,
+    start_drips,
+    subscribe,
+    work_drip_jobs,
+)
 from tests.integration.newsletter.plans import scans
 from tests.support.brands import READER, Tenant
 
@@ -129,6 +140,12 @@ async def test_starting_drips_touches_only_whom_it_concerns(
         pytest.param(start_drips.SQL["release_waiting"], ([1, 2],), id="release_waiting"),
         pytest.param(enroll.SQL["enroll"], (1, READER, None, 1, None), id="enroll"),
         pytest.param(advance_drips.SQL["advance"], ADVANCE, id="advance"),
+        pytest.param(start_drips.SQL["enroll_triggered"], ([],), id="enroll_triggered"),
+        pytest.param(end_runs.SQL["end_runs"], ([],), id="end_runs"),
+        pytest.param(plan_dates.SQL["plan"], ([1, 2], None), id="plan_dates"),
+        pytest.param(enroll_dated.SQL["enroll"], (NOW, 500), id="enroll_dated"),
+        pytest.param(work_drip_jobs.SQL["retime"], (1, 0, 5000, NOW), id="retime"),
+        pytest.param(work_drip_jobs.SQL["slice_of_brand"], (1, 0, 5000), id="slice_of_brand"),
     ],
 )
 async def test_a_plan_made_on_empty_tables_does_not_begin_with_everybody(
@@ -138,4 +155,4 @@ async def test_a_plan_made_on_empty_tables_does_not_begin_with_everybody(
     async with brand.pool.acquire() as connection:
         found = await scans(connection, query, *arguments, generic=True)
     whole = {scan.table for scan in found if scan.kind == "Seq Scan"}
-    assert not {"subscribers", "drip_enrollments"} & whole
+    assert not {"subscribers", "drip_enrollments", "drip_dates", "messages"} & whole
