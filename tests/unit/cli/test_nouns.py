@@ -5,7 +5,10 @@ import pytest
 
 from mailement_cli.__main__ import main
 
-NOUNS = ("account", "brand", "key", "topic", "field", "subscriber", "drip", "webhook")
+NOUNS = (
+    *("account", "brand", "key", "topic", "field", "subscriber", "drip", "webhook"),
+    *("sender", "mail-account", "dkim"),
+)
 
 
 @pytest.mark.parametrize("noun", NOUNS)
