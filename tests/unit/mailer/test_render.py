@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mailement_mailer.render import Renderer, Words
-from mailement_mailer.sandbox import TemplateFault
+from mailement_newsletter.content.sandbox import TemplateFault
 from tests.support.mails import LINK, a_brand, a_recipient, a_step
 
 

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import hmac
 import os
+from collections.abc import Mapping
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -77,6 +78,10 @@ class KeyRing:
         """Whether any key of the ring made this signature."""
         return any(hmac.compare_digest(_mac(key, purpose, data), signature) for key in self._keys.values())
 
+    def derived(self, *, purpose: str) -> Mapping[str, bytes]:
+        """For each key's id, the signing key's first, its key for `purpose`: for those who sign very often."""
+        return {key_id: _derived(key, purpose) for key_id, key in self._keys.items()}
+
 
 def key_id_of(sealed: str) -> str:
     """The id of the key that a secret was sealed with; empty if it is damaged."""
@@ -100,8 +105,11 @@ def _key(part: str) -> tuple[str, bytes]:
 
 
 def _mac(key: bytes, purpose: str, data: bytes) -> bytes:
-    derived = hmac.digest(key, b"purpose:" + purpose.encode(), hashlib.sha256)
-    return hmac.digest(derived, data, hashlib.sha256)[:_MAC_BYTES]
+    return hmac.digest(_derived(key, purpose), data, hashlib.sha256)[:_MAC_BYTES]
+
+
+def _derived(key: bytes, purpose: str) -> bytes:
+    return hmac.digest(key, b"purpose:" + purpose.encode(), hashlib.sha256)
 
 
 def _text(raw: bytes) -> str:

@@ -7,18 +7,21 @@ import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from email.utils import format_datetime
-from typing import Final
+from typing import Final, assert_never
 
 from mailement_common.sealing import KeyRing
-from mailement_mailer.mailbox import Mailbox, NotAMailbox
+from mailement_mailer.mailbox import Mailbox, NotAMailbox, parse_mailbox
 from mailement_mailer.providers.port import NotSendable, RenderedMail
-from mailement_mailer.render import Renderer
-from mailement_mailer.sandbox import TemplateFault
+from mailement_mailer.render import Renderer, Words
 from mailement_mailer.text import one_line, shortened
+from mailement_newsletter.content.sandbox import TemplateFault
 from mailement_newsletter.links import unsubscribe_url
 from mailement_newsletter.queries.messages import Claimed, Payload, Recipient, SendingBrand, StepContent
+from mailement_newsletter.rules.senders import MailKind
 
 _REASON_CHARACTERS: Final = 500
+# Google asks for 5 to 15 characters that stay the same for all mail of one system.
+_FEEDBACK_SENDER: Final = "mailement"
 
 
 class CannotCompose(Exception):
@@ -34,33 +37,54 @@ class Composer:
         self._keys = keys
         self._renderer = Renderer()
 
-    def compose(self, message: Claimed, content: StepContent | None, now: datetime) -> RenderedMail:
-        """The frozen mail if there is one, else a new one. Raises CannotCompose."""
+    def compose(
+        self,
+        message: Claimed,
+        content: StepContent | None,
+        now: datetime,
+        *,
+        sender: Mailbox | None = None,
+        reply_to: str | None = None,
+    ) -> RenderedMail:
+        """The frozen mail if there is one, else a new one. Raises CannotCompose.
+
+        `sender`: who was chosen to write; None: the brand's own sender, else the house. `reply_to`: `Name <address>`
+        or an address.
+        """
         if message.payload is not None:
             return thaw(message, message.payload)
         if content is None:
             raise CannotCompose("template: the step is gone")
         link = unsubscribe_url(self._public_url, self._keys, message.recipient.id)
-        sender = self._sender_of(message.brand)
-        try:
-            words = self._renderer.render(content, message.recipient, message.brand, link)
-        except TemplateFault as fault:
-            reason = shortened(f"template: {one_line(str(fault))}", _REASON_CHARACTERS)
-            raise CannotCompose(reason) from fault
+        sender = sender or self._sender_of(message.brand)
+        words = self._words(message, content, link)
         try:
             return RenderedMail(
                 id=message.id,
-                key=message.dedupe_key,
+                key=message.key,
                 sender=sender,
                 recipient=_address_of(message.recipient),
                 subject=words.subject,
                 html=words.html,
                 text=words.text,
-                headers=_headers(message, sender, link, now),
-                message_id=_message_id(message.dedupe_key, sender),
+                headers=_headers(message, sender, _reply_to(reply_to), link, now),
+                message_id=_message_id(message.key, sender),
             )
         except NotSendable as fault:
             raise CannotCompose(f"mail: {fault}") from fault
+
+    def _words(self, message: Claimed, content: StepContent, link: str) -> Words:
+        try:
+            return self._renderer.render(
+                content,
+                message.recipient,
+                message.brand,
+                link,
+                with_footer=message.kind is not MailKind.TRANSACTIONAL,
+            )
+        except TemplateFault as fault:
+            reason = shortened(f"template: {one_line(str(fault))}", _REASON_CHARACTERS)
+            raise CannotCompose(reason) from fault
 
     def _sender_of(self, brand: SendingBrand) -> Mailbox:
         try:
@@ -91,7 +115,7 @@ def freeze(mail: RenderedMail) -> Payload:
 def thaw(message: Claimed, payload: Payload) -> RenderedMail:
     return RenderedMail(
         id=message.id,
-        key=message.dedupe_key,
+        key=message.key,
         sender=Mailbox(name=payload["sender"]["name"], address=payload["sender"]["address"]),
         recipient=payload["recipient"],
         subject=payload["subject"],
@@ -109,16 +133,50 @@ def _address_of(recipient: Recipient) -> str:
     return f"{local}@{domain}"
 
 
-def _headers(message: Claimed, sender: Mailbox, link: str, now: datetime) -> Mapping[str, str]:
+def _reply_to(text: str | None) -> Mailbox | None:
+    """The name only where a header holds it as it is: a reply needs the address."""
+    if text is None:
+        return None
+    try:
+        mailbox = parse_mailbox(text)
+        return mailbox if mailbox.name.isascii() else Mailbox(name="", address=mailbox.address)
+    except NotAMailbox as fault:
+        raise CannotCompose(f"reply-to: {fault}") from fault
+
+
+def _headers(
+    message: Claimed, sender: Mailbox, reply_to: Mailbox | None, link: str, now: datetime
+) -> Mapping[str, str]:
     return {
         "Date": format_datetime(now),
-        "List-Id": _list_id(message.brand, sender),
-        "List-Unsubscribe": f"<{link}>",
-        # RFC 8058: mail programs unsubscribe with one POST to the link above.
-        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
-        "Precedence": "bulk",
+        **({} if reply_to is None else {"Reply-To": str(reply_to)}),
+        **_list_headers(message, sender, link),
+        "Feedback-ID": _feedback_id(message),
         "X-Mailement-Message": str(message.id),
     }
+
+
+def _list_headers(message: Claimed, sender: Mailbox, link: str) -> Mapping[str, str]:
+    """What makes it a newsletter's mail. A transactional mail answers one person, and there is no list to leave."""
+    match message.kind:
+        case MailKind.DRIP | MailKind.CAMPAIGN:
+            return {
+                "List-Id": _list_id(message.brand, sender),
+                "List-Unsubscribe": f"<{link}>",
+                # RFC 8058: mail programs unsubscribe with one POST to the link above.
+                "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+                "Precedence": "bulk",
+            }
+        case MailKind.TRANSACTIONAL:
+            return {}
+        case _:
+            assert_never(message.kind)
+
+
+def _feedback_id(message: Claimed) -> str:
+    """What Gmail counts complaints by: the mail, the brand, the stream and us; the same for all who get the mail."""
+    mail = "" if message.step_id is None else f"step-{message.step_id}"
+    return f"{mail}:{message.brand.slug}:{message.kind}:{_FEEDBACK_SENDER}"
 
 
 def _list_id(brand: SendingBrand, sender: Mailbox) -> str:

@@ -1,4 +1,4 @@
-"""From a step's Liquid source and a subscriber to the words of one mail: subject, HTML part, text part."""
+"""From a step's source and a subscriber to the words of one mail: subject, HTML part, text part."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
-from inscriptis import get_text  # type: ignore[import-untyped]
-from inscriptis.model.config import ParserConfig  # type: ignore[import-untyped]
-
-from mailement_mailer.sandbox import Sandbox, TemplateFault
+from mailement_mailer.plain import PlainText
 from mailement_mailer.text import many_lines, one_line
+from mailement_newsletter.content.fields import merge_fields
+from mailement_newsletter.content.sandbox import TemplateFault
+from mailement_newsletter.content.styles import inlined
+from mailement_newsletter.content.templates import Templates
 from mailement_newsletter.queries.messages import Recipient, SendingBrand, StepContent
 
-_BODY_BYTES: Final = 1_000_000
-_SUBJECT_BYTES: Final = 2_000
 _BODY_END: Final = re.compile(r"</body\s*>", re.IGNORECASE)
-_TEXT_LINKS: Final = ParserConfig(display_links=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,66 +29,61 @@ class Words:
 
 
 class Renderer:
-    """Keeps parsed templates; may be used by several threads."""
+    """Keeps what was made of each source; may be used by several threads."""
 
     def __init__(self) -> None:
-        self._html = Sandbox(autoescape=True, output_bytes=_BODY_BYTES)
-        self._text = Sandbox(autoescape=False, output_bytes=_BODY_BYTES)
-        self._subject = Sandbox(autoescape=False, output_bytes=_SUBJECT_BYTES)
+        self._templates = Templates()
+        self._plain = PlainText(self._templates)
 
     def render(
-        self, content: StepContent, recipient: Recipient, brand: SendingBrand, unsubscribe_url: str
+        self,
+        content: StepContent,
+        recipient: Recipient,
+        brand: SendingBrand,
+        unsubscribe_url: str,
+        *,
+        with_footer: bool = True,
     ) -> Words:
-        """Both parts carry the unsubscribe link, whatever the templates say. Raises TemplateFault."""
-        values = _merge_fields(recipient, brand, unsubscribe_url)
-        html = None if content.html is None else self._html_part(content.html, values, unsubscribe_url)
+        """`with_footer`: both parts carry the unsubscribe link, whatever the templates say. Raises TemplateFault."""
+        values = _values(recipient, brand, unsubscribe_url)
+        html = None if content.html is None else self._html_part(content.html, values)
+        text = many_lines(self._text_part(content, values, html))
+        if with_footer:
+            text = _with_text_footer(text, unsubscribe_url)
+            html = None if html is None else _with_html_footer(html, unsubscribe_url)
         return Words(
-            subject=one_line(self._subject.render(content.subject, values)),
-            html=html,
-            text=self._text_part(content.text, values, html, unsubscribe_url),
+            subject=one_line(self._templates.subject.render(content.subject, values)), html=html, text=text
         )
 
-    def _html_part(self, source: str, values: Mapping[str, object], unsubscribe_url: str) -> str:
-        html = many_lines(self._html.render(source, values))
-        return html if escape(unsubscribe_url) in html else _with_html_footer(html, unsubscribe_url)
+    def _html_part(self, source: str, values: Mapping[str, object]) -> str:
+        return inlined(many_lines(self._templates.render_html(source, values)))
 
-    def _text_part(
-        self, source: str | None, values: Mapping[str, object], html: str | None, unsubscribe_url: str
-    ) -> str:
-        if source is not None:
-            text = many_lines(self._text.render(source, values))
-        elif html is not None:
-            text = _text_of(html)
-        else:
+    def _text_part(self, content: StepContent, values: Mapping[str, object], html: str | None) -> str:
+        if content.text is not None:
+            return self._templates.text.render(content.text, values)
+        if content.html is None or html is None:
             raise TemplateFault("there is neither html nor text")
-        return text if unsubscribe_url in text else _with_text_footer(text, unsubscribe_url)
+        return self._plain.render(self._templates.html_source(content.html), values, html)
 
 
-def _merge_fields(recipient: Recipient, brand: SendingBrand, unsubscribe_url: str) -> dict[str, object]:
-    person = {
-        "email": recipient.email,
-        "first_name": recipient.first_name,
-        "last_name": recipient.last_name,
-        "city": recipient.city,
-        "custom_fields": dict(recipient.custom_fields),
-    }
-    return {
-        **person,
-        "subscriber": {**person, "id": recipient.id},
-        "brand": {"name": brand.name, "slug": brand.slug},
-        "unsubscribe_url": unsubscribe_url,
-    }
-
-
-def _text_of(html: str) -> str:
-    try:
-        return many_lines(str(get_text(html, _TEXT_LINKS))).strip() + "\n"
-    except Exception as error:
-        # HTML of any shape comes here; a converter that gives up is the template's fault.
-        raise TemplateFault(f"no text can be made of the html: {type(error).__name__}") from error
+def _values(recipient: Recipient, brand: SendingBrand, unsubscribe_url: str) -> dict[str, object]:
+    return merge_fields(
+        person={
+            "email": recipient.email,
+            "first_name": recipient.first_name,
+            "last_name": recipient.last_name,
+            "city": recipient.city,
+        },
+        custom_fields=recipient.custom_fields,
+        subscriber_id=recipient.id,
+        brand={"name": brand.name, "slug": brand.slug},
+        unsubscribe_url=unsubscribe_url,
+    )
 
 
 def _with_html_footer(html: str, unsubscribe_url: str) -> str:
+    if escape(unsubscribe_url) in html:
+        return html
     footer = (
         '<p style="margin-top:2em;font-size:12px;color:#666">'
         f'<a href="{escape(unsubscribe_url)}">Unsubscribe</a></p>\n'
@@ -103,4 +96,6 @@ def _with_html_footer(html: str, unsubscribe_url: str) -> str:
 
 
 def _with_text_footer(text: str, unsubscribe_url: str) -> str:
+    if unsubscribe_url in text:
+        return text
     return f"{text.rstrip()}\n\n-- \nUnsubscribe: {unsubscribe_url}\n"
