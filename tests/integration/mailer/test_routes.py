@@ -10,6 +10,8 @@ from typing import Any
 
 import asyncpg
 import pytest
+from pydantic import SecretStr
+from typing_extensions import override
 
 from mailement_common.ids import BrandId
 from mailement_common.sealing import KeyRing, new_key
@@ -298,7 +300,7 @@ async def dkim_key(setup: Setup, ring: KeyRing) -> str:
 
 def a_fleet(setup: Setup, default: Any = None) -> Fleet:
     settings = MailerSettings(
-        database_url="postgresql://127.0.0.1/x", amqp_url="amqp://127.0.0.1", secret_keys=KEYS
+        database_url="postgresql://127.0.0.1/x", amqp_url="amqp://127.0.0.1", secret_keys=SecretStr(KEYS)
     )
     return Fleet(settings, default or ScriptedProvider(), setup.clock)
 
@@ -382,6 +384,7 @@ async def test_everything_is_closed_in_the_end(setup: Setup) -> None:
     closed: list[str] = []
 
     class Closing(FileProvider):
+        @override
         async def close(self) -> None:
             closed.append("default")
 

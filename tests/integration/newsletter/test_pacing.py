@@ -49,7 +49,7 @@ async def test_a_want_without_limits_is_granted_and_costs_no_row(pool: asyncpg.P
     limited, unlimited = await reserve(pool, [through(ACCOUNT), Want(mails=7)], NOON)
 
     assert (limited.mails, unlimited.mails) == (1, 7)
-    assert await pool.fetch("SELECT key FROM pacing_buckets") == [("account:1",)]
+    assert await pool.fetchval("SELECT array_agg(key) FROM pacing_buckets") == ["account:1"]
     assert await pool.fetchval("SELECT count(*) FROM sending_days") == 0
 
 

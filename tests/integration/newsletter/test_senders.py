@@ -479,6 +479,6 @@ async def test_stored_secrets_are_sealed_anew_and_those_that_cannot_be_are_named
 
         both = KeyRing(f"{next_key},{KEY}")
         done = await reseal_sending_secrets(connection, both)
-        assert (done.resealed, done.unreadable, done.key_ids) == (2, (), {"next"})
+        assert (done.resealed, done.unreadable, done.key_ids) == (2, (), frozenset({"next"}))
         assert (await reseal_sending_secrets(connection, both)).resealed == 0
         assert await open_dkim_key(connection, KeyRing(next_key), key.id) == "pem"
