@@ -33,8 +33,10 @@ async def reseal_sending_secrets(connection: Connection, keys: KeyRing) -> Sendi
         except CannotOpen:
             unreadable.append(owner)
             continue
-        statement = "reseal_account" if owner.startswith("mail_account:") else "reseal_dkim"
-        await connection.execute(SQL[statement], owner, sealed, anew)
+        of_account = owner.startswith("mail_account:")
+        await connection.execute(
+            SQL["reseal_account"] if of_account else SQL["reseal_dkim"], owner, sealed, anew
+        )
         resealed += 1
     now = await connection.fetch(SQL["all_sealed"])
     return SendingSecrets(

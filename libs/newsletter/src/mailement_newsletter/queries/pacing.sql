@@ -25,8 +25,8 @@ FROM locked AS l
 WHERE s.key = l.key AND s.day = l.day;
 
 -- name: slow_down
--- The provider asks for silence until $2, and for a slower pace after it. Several mails may be told so at once: only the
--- first of them halves the rate, and only until the minute is over.
+-- The provider asks for silence until $2; then comes a slower pace.
+-- Several mails may be told so at once: only the first of them halves the rate, until the minute is over.
 INSERT INTO pacing_buckets AS p (key, tat, shut_until, slowed_to, slowed_until)
 VALUES ($1, $2, $2, 0.5, $2::timestamptz + $4::interval)
 ON CONFLICT (key) DO UPDATE SET
