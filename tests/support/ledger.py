@@ -10,15 +10,22 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
+from pydantic import SecretStr
 
+from mailement_common.clock import Clock
 from mailement_common.sealing import KeyRing
 from mailement_mailer.compose import Composer
 from mailement_mailer.mailbox import Mailbox
 from mailement_mailer.mailroom import Mailroom
+from mailement_mailer.providers.fleet import Fleet
 from mailement_mailer.providers.port import Outcome, Provider, RenderedMail, Sent
+from mailement_mailer.routes import RouteBook
+from mailement_mailer.settings import MailerSettings
+from mailement_mailer.signing import Signing
 from tests.support.mails import KEYS, NOON
 
-_DEADLINE_SECONDS = 15
+_DEADLINE_SECONDS = 30
+_HOUSE = Mailbox(name="House", address="house@mail.example")
 
 
 @dataclass(slots=True)
@@ -72,6 +79,7 @@ class Ledger:
     pool: asyncpg.Pool
     brand_id: int
     step_id: int
+    drip_id: int
 
     async def subscriber(self, name: str = "ada", status: str = "confirmed") -> int:
         found: int = await self.pool.fetchval(
@@ -87,10 +95,13 @@ class Ledger:
         self, subscriber_id: int, *, key: str | None = None, not_before: datetime = NOON, priority: int = 1
     ) -> int:
         found: int = await self.pool.fetchval(
-            """INSERT INTO messages (brand_id, subscriber_id, kind, drip_step_id, dedupe_key, not_before, priority, created_at)
-            VALUES ($1, $2, 'drip', $3, $4, $5, $6, $5) RETURNING id""",
+            """INSERT INTO messages (
+                brand_id, subscriber_id, kind, lane, drip_id, drip_step_id, dedupe_key, not_before, priority, created_at
+            )
+            VALUES ($1, $2, 'drip', $3, $3, $4, $5, $6, $7, $6) RETURNING id""",
             self.brand_id,
             subscriber_id,
+            self.drip_id,
             self.step_id,
             key or f"drip:{subscriber_id}:{self.step_id}",
             not_before,
@@ -104,12 +115,21 @@ class Ledger:
 
     async def row(self, message_id: int) -> asyncpg.Record:
         row = await self.pool.fetchrow(
-            """SELECT state, attempts, not_before, payload, lease_token, lease_until, provider, provider_message_id,
-            error, finished_at FROM messages WHERE id = $1""",
+            """SELECT state, attempts, tries, not_before, payload, lease_token, lease_until, provider, provider_message_id,
+            error, finished_at, sender_id, mail_account_id, batch_id, batch_position, first_attempt_at, key_version
+            FROM messages WHERE id = $1""",
             message_id,
         )
         assert row is not None
         return row
+
+    async def attempts(self, message_id: int) -> list[tuple[int, str, str | None]]:
+        """Number, outcome and code of each, in order."""
+        rows = await self.pool.fetch(
+            "SELECT number, outcome, code FROM message_attempts WHERE message_id = $1 ORDER BY number",
+            message_id,
+        )
+        return [(row["number"], row["outcome"], row["code"]) for row in rows]
 
     async def state(self, message_id: int) -> str:
         state: str = (await self.row(message_id))["state"]
@@ -132,24 +152,47 @@ async def new_ledger(
         drip AS (INSERT INTO drips (brand_id, name, trigger) SELECT id, 'welcome', 'manual' FROM brand RETURNING id)
         INSERT INTO drip_steps (drip_id, position, delay, subject, html, body_text)
         SELECT id, 1024, interval '0', 'Welcome {{ first_name }}', $1, $2 FROM drip
-        RETURNING id, (SELECT id FROM brand) AS brand_id""",
+        RETURNING id, drip_id, (SELECT id FROM brand) AS brand_id""",
         html,
         text,
     )
     assert row is not None
-    return Ledger(pool=pool, brand_id=row["brand_id"], step_id=row["id"])
+    return Ledger(pool=pool, brand_id=row["brand_id"], step_id=row["id"], drip_id=row["drip_id"])
 
 
 def a_composer() -> Composer:
     return Composer(
-        sender=Mailbox(name="House", address="house@mail.example"),
+        sender=_HOUSE,
         public_url="https://news.example",
         keys=KeyRing(KEYS),
     )
 
 
-def a_mailroom(pool: asyncpg.Pool, provider: Provider, clock: SetClock, *, concurrency: int = 4) -> Mailroom:
-    return Mailroom(pool, provider, a_composer(), clock, concurrency=concurrency)
+def a_mailroom(
+    pool: asyncpg.Pool,
+    provider: Provider,
+    clock: Clock,
+    *,
+    concurrency: int = 4,
+    signing: Signing | None = None,
+) -> Mailroom:
+    """`provider` is the account of the settings; brands may have others."""
+    signing = signing or Signing()
+    settings = MailerSettings(
+        database_url="postgresql://nobody@127.0.0.1/none",
+        amqp_url="amqp://127.0.0.1/",
+        secret_keys=SecretStr(KEYS),
+        mailer_concurrency=concurrency,
+    )
+    return Mailroom(
+        pool,
+        book=RouteBook(pool, KeyRing(KEYS), clock, house=_HOUSE),
+        fleet=Fleet(settings, provider, clock, signer=signing),
+        signing=signing,
+        composer=a_composer(),
+        clock=clock,
+        concurrency=concurrency,
+    )
 
 
 @asynccontextmanager

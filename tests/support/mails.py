@@ -9,13 +9,13 @@ from uuid import UUID
 from mailement_common.ids import BrandId, SubscriberId
 from mailement_mailer.mailbox import Mailbox
 from mailement_mailer.providers.port import RenderedMail
+from mailement_newsletter.ids import StepId
 from mailement_newsletter.queries.messages import (
     Claimed,
     MessageId,
     Recipient,
     SendingBrand,
     StepContent,
-    StepId,
 )
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -11,7 +11,7 @@ from mailement_mailer.providers.port import Failed, Outcome, RetryLater, Uncerta
 from mailement_mailer.providers.resend import ResendProvider
 from mailement_mailer.providers.smtp import SmtpProvider
 from mailement_mailer.settings import SmtpTls
-from mailement_mailer.settle import MAX_ATTEMPTS
+from mailement_mailer.settle import MAX_TRIES
 from tests.support.database import Database
 from tests.support.fake_resend import API_KEY, fake_resend
 from tests.support.ledger import (
@@ -181,14 +181,14 @@ async def test_the_last_retry_fails(ledger: Ledger, clock: SetClock) -> None:
     provider = ScriptedProvider(outcome=RetryLater(reason="451 later"))
     room = a_mailroom(ledger.pool, provider, clock)
     async with running(room):
-        for attempt in range(1, MAX_ATTEMPTS):
+        for attempt in range(1, MAX_TRIES):
             await until(partial(_attempted, ledger, message, attempt), what=f"attempt {attempt}")
             clock.advance(timedelta(hours=2))
             room.wake()
         await until_finished(ledger, [message])
     row = await ledger.row(message)
-    assert (row["state"], row["attempts"]) == ("failed", MAX_ATTEMPTS)
-    assert len(provider.mails) == MAX_ATTEMPTS
+    assert (row["state"], row["attempts"]) == ("failed", MAX_TRIES)
+    assert len(provider.mails) == MAX_TRIES
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,9 @@ async def test_trouble_of_the_provider_stops_the_others_and_fails_nobody(
         clock.advance(timedelta(seconds=2))
         await until_finished(ledger, messages)
         assert room.trouble is None
-    assert await ledger.pool.fetchval("SELECT max(attempts) FROM messages") == 1
+    assert await ledger.pool.fetchval("SELECT max(tries) FROM messages") == 1
+    refused = await ledger.pool.fetchval("SELECT count(*) FROM message_attempts WHERE outcome = 'retry'")
+    assert refused == len(provider.mails) - 30
 
 
 async def test_a_template_fault_fails_its_message_and_no_other(ledger: Ledger, clock: SetClock) -> None:
@@ -249,9 +251,10 @@ async def test_a_payload_that_cannot_be_read_is_tried_again_and_stops_nobody(
     await ledger.pool.execute("UPDATE messages SET payload = '{}' WHERE id = $1", damaged)
     async with running(a_mailroom(ledger.pool, ScriptedProvider(), clock)):
         await until_finished(ledger, [good])
-        await until(lambda: _attempted(ledger, damaged, 1), what="the damaged one has its entry")
+        await until(lambda: _tried(ledger, damaged), what="the damaged one has its entry")
     row = await ledger.row(damaged)
     assert (row["state"], row["error"]) == ("queued", "composing broke: KeyError: 'sender'")
+    assert (row["attempts"], row["tries"]) == (0, 1)
 
 
 @pytest.mark.parametrize(("lifetime", "state"), [(timedelta(0), "uncertain"), (timedelta(hours=1), "queued")])
@@ -305,17 +308,17 @@ async def test_a_crash_before_the_record_is_healed_by_the_same_key(ledger: Ledge
 
 
 async def test_a_stop_finishes_the_wire_and_puts_the_rest_back(ledger: Ledger, clock: SetClock) -> None:
-    await ledger.messages(10)
+    await ledger.messages(16)
     provider = ScriptedProvider(gate=asyncio.Event())
     async with running(a_mailroom(ledger.pool, provider, clock, concurrency=3)) as stop:
         await until(
-            lambda: _counts(ledger, sending=3, claimed=3, queued=4), what="three on the wire, three behind"
+            lambda: _counts(ledger, sending=3, claimed=9, queued=4), what="three on the wire, nine behind"
         )
         stop.set()
-        await until(lambda: _counts(ledger, sending=3, queued=7), what="the claimed are back")
+        await until(lambda: _counts(ledger, sending=3, queued=13), what="the claimed are back")
         assert provider.gate is not None
         provider.gate.set()
-    assert await ledger.states() == {"sent": 3, "queued": 7}
+    assert await ledger.states() == {"sent": 3, "queued": 13}
     assert await ledger.pool.fetchval("SELECT count(*) FROM messages WHERE lease_token IS NOT NULL") == 0
 
 
@@ -374,6 +377,10 @@ async def _state_is(ledger: Ledger, message: int, state: str) -> bool:
 async def _attempted(ledger: Ledger, message: int, attempts: int) -> bool:
     row = await ledger.row(message)
     return row["attempts"] == attempts and row["state"] not in {"claimed", "sending"}
+
+
+async def _tried(ledger: Ledger, message: int) -> bool:
+    return (await ledger.row(message))["tries"] == 1
 
 
 async def _counts(ledger: Ledger, **expected: int) -> bool:

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from mailement_mailer.providers.port import Failed, RetryLater, Sent, Uncertain
-from mailement_mailer.settle import MAX_ATTEMPTS, backoff, refused, settle
-from mailement_newsletter.queries.messages import MessageState
+from mailement_mailer.providers.port import Failed, Outcome, RetryLater, Sent, Uncertain
+from mailement_mailer.settle import MAX_TRIES, attempt_of, backoff, refused, settle
+from mailement_newsletter.queries.messages import AttemptOutcome, MessageState
 from tests.support.mails import NOON, a_claimed
 
 
@@ -22,12 +22,12 @@ def test_sent_keeps_the_providers_id() -> None:
     [(Failed(reason="no"), MessageState.FAILED), (Uncertain(reason="no"), MessageState.UNCERTAIN)],
 )
 def test_an_end_keeps_its_reason(outcome: Failed | Uncertain, state: MessageState) -> None:
-    fate = settle(outcome, a_claimed(attempts=2), now=NOON)
+    fate = settle(outcome, a_claimed(attempts=2, tries=2), now=NOON)
     assert (fate.state, fate.error, fate.attempts, fate.finished_at) == (state, "no", 3, NOON)
 
 
 def test_a_retry_waits_by_its_number() -> None:
-    fate = settle(RetryLater(reason="busy"), a_claimed(attempts=2), now=NOON)
+    fate = settle(RetryLater(reason="busy"), a_claimed(attempts=2, tries=2), now=NOON)
     assert fate.state is MessageState.QUEUED
     assert fate.attempts == 3
     assert fate.not_before is not None
@@ -43,23 +43,67 @@ def test_a_provider_may_ask_for_more_time_but_not_for_less() -> None:
 
 
 def test_the_last_attempt_fails() -> None:
-    fate = settle(RetryLater(reason="busy"), a_claimed(attempts=MAX_ATTEMPTS - 1), now=NOON)
+    fate = settle(RetryLater(reason="busy"), a_claimed(attempts=12, tries=MAX_TRIES - 1), now=NOON)
     assert fate.state is MessageState.FAILED
     assert fate.error == "gave up after 8 attempts: busy"
 
 
+ACCOUNT = RetryLater(reason="account", after=timedelta(minutes=1), provider_wide=True)
+
+
 def test_trouble_of_the_whole_provider_is_not_held_against_the_mail() -> None:
-    outcome = RetryLater(reason="account", after=timedelta(seconds=1), provider_wide=True)
-    fate = settle(outcome, a_claimed(attempts=MAX_ATTEMPTS), now=NOON)
-    assert (fate.state, fate.attempts) == (MessageState.QUEUED, MAX_ATTEMPTS)
-    assert fate.not_before == NOON + timedelta(seconds=1)
+    fate = settle(ACCOUNT, a_claimed(attempts=9, tries=MAX_TRIES - 1), now=NOON)
+    assert (fate.state, fate.attempts, fate.tries) == (MessageState.QUEUED, 10, MAX_TRIES - 1)
+    assert (fate.not_before, fate.thaw) == (NOON + timedelta(minutes=1), False)
+
+
+def test_a_mail_that_nobody_was_asked_to_take_before_may_go_another_way_at_once() -> None:
+    fate = settle(ACCOUNT, a_claimed(), now=NOON, in_batch=True)
+    assert (fate.state, fate.thaw, fate.not_before, fate.tries) == (MessageState.QUEUED, True, None, 0)
 
 
 def test_a_mail_that_was_held_back_has_made_no_attempt() -> None:
     outcome = RetryLater(reason="google rests", after=timedelta(minutes=10), held_back=True)
-    fate = settle(outcome, a_claimed(attempts=MAX_ATTEMPTS), now=NOON)
-    assert (fate.state, fate.attempts) == (MessageState.QUEUED, MAX_ATTEMPTS)
+    fate = settle(outcome, a_claimed(attempts=MAX_TRIES), now=NOON)
+    assert (fate.state, fate.attempts, fate.tries) == (MessageState.QUEUED, MAX_TRIES, 0)
     assert fate.not_before == NOON + timedelta(minutes=10)
+    assert attempt_of(outcome, started_at=NOON, seconds=1) is None
+
+
+def test_a_batch_waits_on_the_wire_for_its_next_attempt() -> None:
+    outcome = RetryLater(reason="500", may_have_arrived=True)
+    fate = settle(outcome, a_claimed(), now=NOON, in_batch=True)
+    assert (fate.state, fate.thaw, fate.tries) == (MessageState.SENDING, False, 1)
+    assert fate.not_before is not None
+
+
+def test_mails_of_a_request_that_was_refused_as_a_whole_go_alone() -> None:
+    fate = settle(RetryLater(reason="413", only_together=True), a_claimed(), now=NOON, in_batch=True)
+    assert (fate.state, fate.thaw, fate.not_before, fate.tries) == (MessageState.QUEUED, True, None, 1)
+
+
+def test_what_may_have_arrived_is_uncertain_when_the_tries_are_used_up() -> None:
+    outcome = RetryLater(reason="no answer", may_have_arrived=True)
+    fate = settle(outcome, a_claimed(tries=MAX_TRIES - 1), now=NOON)
+    assert (fate.state, fate.error) == (MessageState.UNCERTAIN, "gave up after 8 attempts: no answer")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kind", "code"),
+    [
+        (Sent(provider_message_id="abc"), AttemptOutcome.SENT, None),
+        (Failed(reason="no", code="550"), AttemptOutcome.FAILED, "550"),
+        (RetryLater(reason="busy", code="451"), AttemptOutcome.RETRY, "451"),
+        (Uncertain(reason="?"), AttemptOutcome.UNCERTAIN, None),
+    ],
+)
+def test_each_attempt_has_its_entry_in_the_history(
+    outcome: Outcome, kind: AttemptOutcome, code: str | None
+) -> None:
+    attempt = attempt_of(outcome, started_at=NOON, seconds=0.0125)
+    assert attempt is not None
+    assert (attempt.outcome, attempt.code, attempt.duration_ms) == (kind, code, 12)
+    assert attempt.reason == getattr(outcome, "reason", None)
 
 
 def test_a_refused_message_fails_without_an_attempt() -> None:

@@ -1,98 +1,95 @@
-"""The ledger's flow: claim → render → freeze and mark as sending → hand over → record.
+"""The ledger's flow: claim → compose → freeze and mark as sending → hand over → record.
 
-Nothing holds a database connection while a provider is spoken to. Each mail has a worker for itself; workers meet
-only in the two statements that start and record, which carry as many rows as came together.
+Nothing holds a database connection while a provider is spoken to. Each mail account has a desk of its own, so that one
+that is slow, full or closed holds up nobody else's mail.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import Any, Final
 from uuid import uuid4
 
 import asyncpg
 
 from mailement_common.clock import Clock
 from mailement_common.db.pool import DATABASE_UNABLE
-from mailement_common.ids import trace_id
+from mailement_common.ids import BrandId
 from mailement_common.logs import logger
-from mailement_common.supervise import keep_running, pauses, wait_for
-from mailement_mailer.batcher import Batcher
-from mailement_mailer.compose import CannotCompose, Composer, freeze
-from mailement_mailer.metrics import LAG_SECONDS, MESSAGES, SEND_SECONDS
-from mailement_mailer.providers.port import Outcome, Provider, RenderedMail, RetryLater, Uncertain
-from mailement_mailer.settle import DEFAULT_PAUSE, MAX_ATTEMPTS, refused, settle
-from mailement_newsletter.queries import messages
-from mailement_newsletter.queries.messages import (
-    Cancelled,
-    Claimed,
-    Departure,
-    Expired,
-    Fate,
-    MessageState,
-    StepContent,
-)
+from mailement_common.supervise import keep_running, wait_for
+from mailement_mailer.accounts import Accounts
+from mailement_mailer.clerk import Clerk
+from mailement_mailer.compose import Composer, freeze, thaw
+from mailement_mailer.composing import Draft, composed
+from mailement_mailer.desk import Desk, Job, Unit
+from mailement_mailer.providers.fleet import Fleet
+from mailement_mailer.providers.port import BatchProvider, Outcome, Provider, RetryLater, Uncertain
+from mailement_mailer.rounds import LEASE_MARGIN, Round, Rounds
+from mailement_mailer.routes import NoRoute, Route, RouteBook
+from mailement_mailer.settle import MAX_TRIES, attempt_of, put_off, settle, thawed, unclear
+from mailement_mailer.signing import Signing
+from mailement_mailer.telling import tell, tell_cancelled, tell_expired, tell_lost
+from mailement_newsletter.queries import lanes, messages
+from mailement_newsletter.queries.messages import Claimed, Departure, Fate, Place
 
-# On top of the longest that the provider may take: whoever is silent for longer than the lease is gone.
-_LEASE_MARGIN: Final = timedelta(seconds=25)
 _POLL_SECONDS: Final = 0.5
 _SWEEP_SECONDS: Final = 5.0
 _SWEEP_BATCH: Final = 500
+_BATCHES_AGAIN_SECONDS: Final = 1.0
+_BATCHES_AGAIN: Final = 8
 _RELEASE_SECONDS: Final = 5
-
-_EVENTS: Final = {
-    MessageState.SENT: "message.sent",
-    MessageState.FAILED: "message.failed",
-    MessageState.UNCERTAIN: "message.uncertain",
-    MessageState.QUEUED: "message.retry_scheduled",
-    MessageState.CANCELLED: "message.cancelled",
-}
-_OUTCOMES: Final = {
-    MessageState.SENT: "sent",
-    MessageState.FAILED: "failed",
-    MessageState.UNCERTAIN: "uncertain",
-    MessageState.QUEUED: "retried",
-    MessageState.CANCELLED: "cancelled",
-}
-
-ResultT = TypeVar("ResultT")
+# A brand whose templates are slow gets this much of a thread in a round; the rest of its mails wait in the queue.
+_COMPOSE_SECONDS: Final = 1.0
 
 log = logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
-    message: Claimed
-    content: StepContent | None
-
-
 class Mailroom:
-    """Delivers what is due, at most `concurrency` mails at a time; any number of mailrooms share one ledger."""
+    """Delivers what is due, `concurrency` mails at a time for each account; any number of mailrooms share one ledger."""
 
     def __init__(
-        self, pool: asyncpg.Pool, provider: Provider, composer: Composer, clock: Clock, *, concurrency: int
+        self,
+        pool: asyncpg.Pool,
+        *,
+        book: RouteBook,
+        fleet: Fleet,
+        signing: Signing,
+        composer: Composer,
+        clock: Clock,
+        concurrency: int,
     ) -> None:
         self._pool = pool
-        self._provider = provider
+        self._book = book
         self._composer = composer
         self._clock = clock
-        self._concurrency = concurrency
-        self._lease = provider.longest + _LEASE_MARGIN
+        self._signing = signing
+        self._clerk = Clerk(pool, clock)
+        self._accounts = Accounts(
+            pool,
+            book,
+            fleet,
+            clock,
+            concurrency=concurrency,
+            spawn=self._spawn,
+            turn=self._turn,
+            deliver=self._deliver,
+            freed=self.wake,
+        )
+        self._rounds = Rounds(
+            pool, book, clock, desk_of=self._accounts.desk_of, provider_of=self._accounts.provider
+        )
         self._woken = asyncio.Event()
-        self._jobs: asyncio.Queue[_Job | None] = asyncio.Queue()
-        self._start = Batcher(self._start_all)
-        self._record = Batcher(self._record_all)
-        self._resting_until = 0.0
-        self._trouble: str | None = None
+        self._stop = asyncio.Event()
+        self._group: asyncio.TaskGroup | None = None
 
     @property
     def trouble(self) -> str | None:
-        """Why the provider takes no mail at present; None when it does."""
-        return self._trouble
+        """Why an account takes no mail at present; None when all do."""
+        return self._accounts.trouble
 
     def wake(self) -> None:
         """There may be something to do: look now, not at the next poll."""
@@ -100,148 +97,246 @@ class Mailroom:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Delivers until `stop`; then finishes what is on the wire and puts back what is not."""
+        self._stop = stop
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(keep_running("mail leases", lambda: self._sweep(stop), stop))
-                for _ in range(self._concurrency):
-                    group.create_task(keep_running("mail worker", self._work, stop))
+            async with asyncio.TaskGroup() as self._group:
+                self._group.create_task(keep_running("mail leases", lambda: self._sweep(stop), stop))
+                self._group.create_task(keep_running("mail batches", lambda: self._repeat(stop), stop))
                 await keep_running("mail claims", lambda: self._claim(stop), stop)
-                await self._release()
-                for _ in range(self._concurrency):
-                    self._jobs.put_nowait(None)
+                await self._put_back(self._accounts.clear())
         finally:
-            await self._start.close()
-            await self._record.close()
+            await self._clerk.close()
+
+    # Claiming
 
     async def _claim(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             self._woken.clear()
-            room = self._room()
-            if room == 0 or await self._claim_batch(room) < room:
-                await wait_for(self._woken, _POLL_SECONDS)
+            done = await self._rounds.next(room=self._accounts.most_room)
+            await self._take(done)
+            if not done.found:
+                await wait_for(self._woken, self._patience(done.again_at))
 
-    def _room(self) -> int:
-        """As many mails wait behind those on the wire as are on it, and none while the provider rests."""
-        if time.monotonic() < self._resting_until:
-            return 0
-        return self._concurrency - self._jobs.qsize()
+    def _patience(self, again_at: datetime | None) -> float:
+        if again_at is None:
+            return _POLL_SECONDS
+        return min(max((again_at - self._clock.now()).total_seconds(), 0.01), _POLL_SECONDS)
 
-    async def _claim_batch(self, limit: int) -> int:
-        now = self._clock.now()
-        claims = await messages.claim(
-            self._pool, now=now, lease_until=now + self._lease, lease_token=uuid4(), limit=limit
-        )
-        for cancelled in claims.cancelled:
-            _tell_cancelled(cancelled)
-        steps = {message.step_id for message in claims.claimed if message.payload is None}
+    async def _take(self, done: Round) -> None:
+        for cancelled in done.claims.cancelled:
+            tell_cancelled(cancelled)
+        fresh: dict[BrandId, list[Claimed]] = {}
+        for message in done.claims.claimed:
+            if message.payload is None:
+                self._desk(done, message).take_in_hand(1)
+                fresh.setdefault(message.brand.id, []).append(message)
+            else:
+                await self._again([message])
+        steps = {message.step_id for mails in fresh.values() for message in mails}
         contents = await messages.step_contents(self._pool, [step for step in steps if step]) if steps else {}
-        for message in claims.claimed:
-            content = None if message.step_id is None else contents.get(message.step_id)
-            self._jobs.put_nowait(_Job(message=message, content=content))
-        return len(claims.claimed) + len(claims.cancelled)
+        for mails in fresh.values():
+            drafts = [
+                Draft(
+                    message=message,
+                    content=None if message.step_id is None else contents.get(message.step_id),
+                    route=done.routes[message.brand.id, message.kind],
+                )
+                for message in mails
+            ]
+            self._spawn(self._prepare(drafts))
 
-    async def _work(self) -> None:
-        while (job := await self._jobs.get()) is not None:
-            if self._jobs.qsize() <= self._concurrency // 2:
-                self._woken.set()
-            await self._deliver(job)
+    def _desk(self, done: Round, message: Claimed) -> Desk:
+        return self._accounts.desk_of(done.routes[message.brand.id, message.kind])
 
-    async def _deliver(self, job: _Job) -> None:
-        message = job.message
-        mail = await self._compose(job)
-        if isinstance(mail, Fate):
-            await self._finish(message, mail, seconds=0.0)
+    async def _prepare(self, drafts: Sequence[Draft]) -> None:
+        """Composes one brand's mails of a round and puts them in line; what there is no time for goes back."""
+        left = list(drafts)
+        try:
+            async for some in composed(self._composer, drafts, now=self._clock.now, budget=_COMPOSE_SECONDS):
+                left = left[len(some) :]
+                await self._refuse([(each.draft, each.mail) for each in some if isinstance(each.mail, Fate)])
+                for each in some:
+                    if not isinstance(each.mail, Fate):
+                        job = Job(message=each.draft.message, mail=each.mail, route=each.draft.route)
+                        await self._line_up(self._accounts.desk_of(each.draft.route), Unit(jobs=[job]))
+        finally:
+            for draft in left:
+                self._accounts.desk_of(draft.route).let_go(1)
+        await self._release([draft.message for draft in left])
+        await self._accounts.give_back(draft.route for draft in left)
+
+    async def _line_up(self, desk: Desk, unit: Unit) -> None:
+        """What comes for a desk that rests meanwhile goes back."""
+        if self._stop.is_set() or desk.is_resting:
+            await self._put_back([(desk, [unit])])
+        else:
+            desk.push(unit)
+
+    async def _refuse(self, fates: Sequence[tuple[Draft, Fate]]) -> None:
+        """Messages that no mail could be made of."""
+        if not fates:
             return
-        departure = Departure(
-            id=message.id,
-            lease_token=message.lease_token,
-            payload=freeze(mail),
-            attempt=message.attempts + 1,
-        )
-        if not await self._start(departure):
-            log.warning("message.lease_lost", **_facts(message), before="sending")
+        recorded = await self._clerk.record([fate for _, fate in fates])
+        for draft, fate in fates:
+            desk = self._accounts.desk_of(draft.route)
+            desk.let_go(1)
+            if fate.id in recorded:
+                provider = self._accounts.provider(desk).name
+                tell(draft.message, fate, seconds=0.0, now=self._clock.now(), provider=provider)
+            else:
+                tell_lost(draft.message, before="recording")
+        await self._accounts.give_back([draft.route for draft, _ in fates])
+
+    # What goes out once more, as it is
+
+    async def _repeat(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            now = self._clock.now()
+            batches = await lanes.claim_batches(
+                self._pool,
+                now=now,
+                lease_until=now + self._accounts.longest + LEASE_MARGIN,
+                lease_token=uuid4(),
+                keys=self._accounts.known_keys,
+                max_tries=MAX_TRIES,
+                limit=_BATCHES_AGAIN,
+            )
+            for members in batches:
+                await self._again(members)
+            if len(batches) < _BATCHES_AGAIN:
+                await wait_for(stop, _BATCHES_AGAIN_SECONDS)
+
+    async def _again(self, members: Sequence[Claimed]) -> None:
+        """A mail or a batch that is frozen goes through the account that it went through before."""
+        first = members[0]
+        way = await self._accounts.way_back(first)
+        if isinstance(way, NoRoute):
+            if self._accounts.is_certain(first):
+                await self._clerk.record([thawed(message, way.reason) for message in members])
+            else:
+                await self._wait(members, until=way.until)
+            return
+        desk = self._accounts.desk_of(way)
+        if self._is_forgotten(desk, first):
+            await self._give_up(members)
+            return
+        try:
+            jobs = [_frozen_job(message, way) for message in members]
+        except Exception as error:  # noqa: BLE001  a defect of ours: the next release may read what this cannot
+            now, reason = self._clock.now(), f"composing broke: {type(error).__name__}: {error}"
+            await self._clerk.record(
+                [
+                    put_off(message, reason, now=now)
+                    if message.place is None
+                    else unclear(message, reason, now=now)
+                    for message in members
+                ]
+            )
+            return
+        desk.take_in_hand(len(members))
+        batch = None if first.place is None else first.place.batch
+        await self._line_up(desk, Unit(jobs=jobs, batch=batch, is_frozen=True))
+
+    def _is_forgotten(self, desk: Desk, message: Claimed) -> bool:
+        """Once its provider has forgotten the key, nobody can say any more whether the mail has arrived."""
+        kept = self._accounts.provider(desk).idempotent_for
+        if not kept or message.tries == 0 or message.first_attempt_at is None:
+            return False
+        return self._clock.now() >= message.first_attempt_at + kept
+
+    async def _give_up(self, members: Sequence[Claimed]) -> None:
+        now = self._clock.now()
+        reason = "it may have arrived, and the provider does not know its key any more"
+        fates = [unclear(message, reason, now=now) for message in members]
+        await self._clerk.record(fates)
+        for message, fate in zip(members, fates, strict=True):
+            tell(message, fate, seconds=0.0, now=now, provider=message.provider or "")
+
+    # Sending
+
+    async def _turn(self, desk: Desk) -> bool:
+        may = await self._accounts.turn(desk)
+        if desk.is_resting:
+            await self._put_back([(desk, desk.clear())])
+        return may and not desk.is_resting
+
+    async def _deliver(self, desk: Desk, unit: Unit) -> None:
+        try:
+            await self._send(desk, unit)
+        finally:
+            desk.let_go(len(unit.jobs))
+        if desk.is_resting:
+            await self._put_back([(desk, desk.clear())])
+
+    async def _send(self, desk: Desk, unit: Unit) -> None:
+        provider = self._accounts.provider(desk)
+        began = self._clock.now()
+        jobs = await self._start(desk, provider, unit, began)
+        if not jobs:
             return
         started = time.monotonic()
-        outcome = await self._send(mail)
+        with self._signing.under((job.message.id, job.route.dkim) for job in jobs):
+            outcomes = await _hand_over(provider, unit, jobs)
         seconds = time.monotonic() - started
-        self._note_trouble(outcome)
-        await self._finish(message, settle(outcome, message, now=self._clock.now()), seconds=seconds)
-
-    async def _compose(self, job: _Job) -> RenderedMail | Fate:
-        """In a thread: a template may take its time, and the others should not have to wait for it."""
+        refusal = self._accounts.judge(desk, outcomes)
         now = self._clock.now()
-        try:
-            return await asyncio.to_thread(self._composer.compose, job.message, job.content, now)
-        except CannotCompose as fault:
-            return refused(job.message, str(fault), now=now)
-        except Exception as error:  # noqa: BLE001  a defect of ours: the next release may render what this cannot
-            reason = f"composing broke: {type(error).__name__}: {error}"
-            return settle(RetryLater(reason=reason), job.message, now=now)
-
-    async def _send(self, mail: RenderedMail) -> Outcome:
-        try:
-            return await self._provider.send(mail)
-        except Exception as error:  # noqa: BLE001  a provider's defect must not leave the mail without an entry
-            reason = f"{self._provider.name} broke: {type(error).__name__}: {error}"
-            return RetryLater(reason=reason) if self._provider.idempotent_for else Uncertain(reason=reason)
-
-    def _note_trouble(self, outcome: Outcome) -> None:
-        if isinstance(outcome, RetryLater) and outcome.provider_wide:
-            pause = outcome.after or DEFAULT_PAUSE
-            self._resting_until = time.monotonic() + pause.total_seconds()
-            self._trouble = outcome.reason
-        elif not isinstance(outcome, RetryLater):
-            self._trouble = None
-
-    async def _finish(self, message: Claimed, fate: Fate, *, seconds: float) -> None:
-        if not await self._record(fate):
-            log.warning("message.lease_lost", **_facts(message), before="recording", outcome=fate.state)
-            return
-        self._tell(message, fate, seconds)
-
-    def _tell(self, message: Claimed, fate: Fate, seconds: float) -> None:
-        MESSAGES.labels(outcome=_OUTCOMES[fate.state]).inc()
-        if seconds:
-            SEND_SECONDS.observe(seconds)
-        facts: dict[str, object] = {
-            **_facts(message),
-            "attempt": message.attempts + 1,
-            "duration_ms": round(seconds * 1000),
-            "provider": self._provider.name,
-        }
-        match fate.state:
-            case MessageState.SENT:
-                lag = (self._clock.now() - message.created_at).total_seconds()
-                LAG_SECONDS.observe(lag)
-                log.info(_EVENTS[fate.state], **facts, lag_ms=round(lag * 1000))
-            case MessageState.QUEUED:
-                log.info(_EVENTS[fate.state], **facts, reason=fate.error, not_before=_iso(fate.not_before))
-            case _:
-                log.warning(_EVENTS[fate.state], **facts, reason=fate.error)
-
-    async def _sweep(self, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            expired = await messages.expire(
-                self._pool,
-                now=self._clock.now(),
-                provider=self._provider.name,
-                idempotent_for=self._provider.idempotent_for,
-                max_attempts=MAX_ATTEMPTS,
-                limit=_SWEEP_BATCH,
+        fates = [
+            replace(
+                settle(outcome, job.message, now=now, in_batch=unit.batch is not None),
+                attempt=attempt_of(outcome, started_at=began, seconds=seconds),
             )
-            for message in expired:
-                _tell_expired(message)
-            if expired:
-                self.wake()
-            if len(expired) < _SWEEP_BATCH:
-                await wait_for(stop, _SWEEP_SECONDS)
+            for job, outcome in zip(jobs, outcomes, strict=True)
+        ]
+        await self._conclude(jobs, fates, seconds=seconds, now=now, provider=provider.name)
+        await self._accounts.report(desk, refusal)
 
-    async def _release(self) -> None:
-        """Puts back what no worker has taken. If that fails the lease's end does it."""
-        waiting: list[Claimed] = []
-        while not self._jobs.empty():
-            if (job := self._jobs.get_nowait()) is not None:
-                waiting.append(job.message)
+    async def _conclude(
+        self, jobs: Sequence[Job], fates: Sequence[Fate], *, seconds: float, now: datetime, provider: str
+    ) -> None:
+        """Writes down what became of mails, tells it, and gives back what they did not use."""
+        recorded = await self._clerk.record(fates)
+        for job, fate in zip(jobs, fates, strict=True):
+            if fate.id in recorded:
+                tell(job.message, fate, seconds=seconds, now=now, provider=provider)
+            else:
+                tell_lost(job.message, before="recording")
+        unused = [job.route for job, fate in zip(jobs, fates, strict=True) if fate.thaw]
+        await self._accounts.give_back(unused)
+
+    async def _start(self, desk: Desk, provider: Provider, unit: Unit, now: datetime) -> list[Job]:
+        """Freezes the mails and notes that they go out; the answer lacks those that another mailer has taken over."""
+        lease_until = now + provider.longest + LEASE_MARGIN
+        jobs = [_placed(job, unit, number) for number, job in enumerate(unit.jobs)]
+        started = await self._clerk.start(
+            [_departure(job, desk, provider, lease_until=lease_until) for job in jobs]
+        )
+        for job in jobs:
+            if job.message.id not in started:
+                tell_lost(job.message, before="sending")
+        if unit.is_frozen and len(started) < len(jobs):
+            # The key stands for all of them or for none.
+            return []
+        return [job for job in jobs if job.message.id in started]
+
+    # Putting back
+
+    async def _put_back(self, waiting: Iterable[tuple[Desk, Sequence[Unit]]]) -> None:
+        """What nobody has begun with. If that fails the lease's end does it."""
+        fresh: list[Claimed] = []
+        batches: list[Claimed] = []
+        routes: list[Route] = []
+        for desk, units in waiting:
+            for unit in units:
+                members = [job.message for job in unit.jobs]
+                desk.let_go(len(members))
+                (fresh if unit.batch is None else batches).extend(members)
+                routes.extend(job.route for job in unit.jobs)
+        await self._release(fresh)
+        if batches:
+            await self._wait(batches, until=self._clock.now() + timedelta(seconds=_BATCHES_AGAIN_SECONDS))
+        await self._accounts.give_back(routes)
+
+    async def _release(self, waiting: Sequence[Claimed]) -> None:
         if not waiting:
             return
         try:
@@ -252,63 +347,80 @@ class Mailroom:
         else:
             log.info("message.released", messages=len(waiting))
 
-    async def _start_all(self, departures: Sequence[Departure]) -> list[bool]:
-        async def attempt() -> set[messages.MessageId]:
-            now = self._clock.now()
-            return await messages.start(
-                self._pool, departures, provider=self._provider.name, now=now, lease_until=now + self._lease
+    async def _wait(self, members: Sequence[Claimed], *, until: datetime) -> None:
+        """Frozen mails whose account takes nothing before `until`."""
+        batched = [message for message in members if message.place is not None]
+        single = [message for message in members if message.place is None]
+        if batched:
+            await messages.postpone_batches(self._pool, batched, until=until)
+        if single:
+            await messages.release(self._pool, single, not_before=until)
+
+    # Housekeeping
+
+    async def _sweep(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            expired = await messages.expire(
+                self._pool,
+                now=self._clock.now(),
+                keys=self._accounts.known_keys,
+                max_tries=MAX_TRIES,
+                limit=_SWEEP_BATCH,
             )
+            for message in expired:
+                tell_expired(message)
+            if expired:
+                self.wake()
+            if len(expired) < _SWEEP_BATCH:
+                await wait_for(stop, _SWEEP_SECONDS)
 
-        started = await _patiently(attempt)
-        return [departure.id in started for departure in departures]
-
-    async def _record_all(self, fates: Sequence[Fate]) -> list[bool]:
-        recorded = await _patiently(lambda: messages.record(self._pool, fates))
-        return [fate.id in recorded for fate in fates]
-
-
-async def _patiently(work: Callable[[], Awaitable[ResultT]]) -> ResultT:
-    """Asks again while the database is away: what has become of a mail must not be forgotten over a restart."""
-    waits = pauses()
-    while True:
-        try:
-            return await work()
-        except DATABASE_UNABLE as error:
-            pause = next(waits)
-            log.warning("database.unable", reason=type(error).__name__, retry_in_seconds=pause)
-            await asyncio.sleep(pause)
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        assert self._group is not None
+        self._group.create_task(_guarded(work))
 
 
-def _tell_cancelled(message: Cancelled) -> None:
-    MESSAGES.labels(outcome="cancelled").inc()
-    log.info(_EVENTS[MessageState.CANCELLED], **_facts(message), reason=message.reason)
+async def _guarded(work: Coroutine[Any, Any, None]) -> None:
+    """A defect that meets one mail must not end the others' work; that mail's lease ends, and then it is looked at again."""
+    try:
+        await work
+    except Exception:
+        log.exception("message.work_failed")
 
 
-def _tell_expired(message: Expired) -> None:
-    MESSAGES.labels(outcome=_OUTCOMES[message.state]).inc()
-    log.warning(
-        _EVENTS[message.state],
-        **_facts(message),
-        attempt=message.attempts,
-        provider=message.provider,
-        reason=message.error or "the mailer fell silent before sending",
+async def _hand_over(provider: Provider, unit: Unit, jobs: Sequence[Job]) -> Sequence[Outcome]:
+    try:
+        if unit.batch is None:
+            return [await provider.send(job.mail) for job in jobs]
+        assert isinstance(provider, BatchProvider)
+        return await provider.send_batch(f"batch:{unit.batch}", [job.mail for job in jobs])
+    except Exception as error:  # noqa: BLE001  a provider's defect must not leave the mail without an entry
+        reason = f"{provider.name} broke: {type(error).__name__}: {error}"
+        if provider.idempotent_for:
+            return [RetryLater(reason=reason, may_have_arrived=True) for _ in jobs]
+        return [Uncertain(reason=reason) for _ in jobs]
+
+
+def _placed(job: Job, unit: Unit, number: int) -> Job:
+    if unit.batch is None or unit.is_frozen:
+        return job
+    return replace(job, message=replace(job.message, place=Place(batch=unit.batch, position=number)))
+
+
+def _departure(job: Job, desk: Desk, provider: Provider, *, lease_until: datetime) -> Departure:
+    message = job.message
+    return Departure(
+        id=message.id,
+        lease_token=message.lease_token,
+        lease_until=lease_until,
+        payload=freeze(job.mail),
+        attempt=message.attempts + 1,
+        provider=provider.name,
+        account_id=None if desk.account is None else desk.account.id,
+        sender_id=message.sender_id if message.payload is not None else job.route.sender_id,
+        place=message.place,
     )
 
 
-def _facts(message: Claimed | Cancelled | Expired) -> dict[str, object]:
-    if isinstance(message, Claimed):
-        brand_id, subscriber_id = message.brand.id, message.recipient.id
-    else:
-        brand_id, subscriber_id = message.brand_id, message.subscriber_id
-    facts: dict[str, object] = {
-        "message_id": message.id,
-        "brand_id": brand_id,
-        "subscriber_id": subscriber_id,
-    }
-    if message.traceparent is not None:
-        facts["trace_id"] = trace_id(message.traceparent)
-    return facts
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
+def _frozen_job(message: Claimed, way: Route) -> Job:
+    assert message.payload is not None
+    return Job(message=message, mail=thaw(message, message.payload), route=way)

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -46,6 +46,7 @@ from mailement_newsletter.queries.warmups import advance_warmups
 from mailement_newsletter.rules.mail_accounts import secret_owner
 from mailement_newsletter.rules.pacing import Bucket, DayQuota, Want
 from mailement_newsletter.rules.senders import (
+    MailAccountId,
     MailAccountState,
     MailKind,
     Nobody,
@@ -141,6 +142,29 @@ class RouteBook:
         except _Unusable as fault:
             return NoRoute(until=page.read_at + _LOOK_AGAIN, reason=str(fault))
 
+    async def way_back(
+        self, brand_id: BrandId, sender_id: SenderId | None, account_id: MailAccountId | None
+    ) -> Route | NoRoute:
+        """The way that a mail took before, whoever is first in rank by now. It took its share of the limits then."""
+        page = self._page(brand_id) or await self._load(brand_id)
+        now = self._clock.now()
+        if page is None:
+            return NoRoute(until=now + _LOOK_AGAIN, reason="there is no such brand")
+        try:
+            if sender_id is None:
+                return replace(self._default_route(page.routes), buckets=())
+            way = next((way for way in page.routes.senders if way.sender.id == sender_id), None)
+            if way is None or way.sender.account_id != account_id:
+                return NoRoute(until=now + _LOOK_AGAIN, reason="the sender is not there any more")
+            if way.account is not None and way.account.state is not MailAccountState.ACTIVE:
+                return NoRoute(until=now + _LOOK_AGAIN, reason="the mail account is paused or retired")
+            parked_until = None if way.account is None else way.account.parked_until
+            if parked_until is not None and parked_until > now:
+                return NoRoute(until=parked_until, reason="the mail account is parked")
+            return replace(self._route(page.routes, way, page.read_at), buckets=(), days=())
+        except _Unusable as fault:
+            return NoRoute(until=now + _LOOK_AGAIN, reason=str(fault))
+
     def forget(self, brand_id: BrandId | None = None) -> None:
         """Something has changed: look again, at once."""
         if brand_id is None:
@@ -202,16 +226,20 @@ class RouteBook:
         if isinstance(chosen, Nobody):
             return NoRoute(until=chosen.until or now + _LOOK_AGAIN, reason=chosen.reason)
         way = next(route for route in routes.senders if route.sender.id == chosen.id)
+        return self._route(routes, way, now)
+
+    def _route(self, routes: BrandRoutes, way: SenderRoute, now: datetime) -> Route:
+        sender = way.sender
         return Route(
             brand_id=routes.brand_id,
-            sender_id=chosen.id,
-            mailbox=_mailbox(chosen.name, chosen.address),
-            reply_to=chosen.reply_to,
+            sender_id=sender.id,
+            mailbox=_mailbox(sender.name, sender.address),
+            reply_to=sender.reply_to,
             account=None if way.account is None else self._in_use(way.account),
-            account_key=account_key(chosen.account_id),
+            account_key=account_key(sender.account_id),
             buckets=_as_tuple(way.bucket),
             days=tuple(
-                DayQuota(key=key, day=day_of(now), limit=limit) for key, limit in chosen.day_limits.items()
+                DayQuota(key=key, day=day_of(now), limit=limit) for key, limit in sender.day_limits.items()
             ),
             dkim=self._signing_key(way.dkim),
         )

@@ -20,8 +20,12 @@ from mailement_mailer.handlers import handler_for
 from mailement_mailer.mailbox import parse_mailbox
 from mailement_mailer.mailroom import Mailroom
 from mailement_mailer.providers.choose import provider_for
+from mailement_mailer.providers.fleet import Fleet
+from mailement_mailer.routes import RouteBook
 from mailement_mailer.settings import MailerSettings
+from mailement_mailer.signing import Signing
 from mailement_newsletter.schema import MIGRATIONS
+from mailement_newsletter.usecases.keep_mail_history import keep_mail_history
 
 # Claims, sweeps, starts, records and the clock: no more statements than these run at the same time.
 _CONNECTIONS: Final = 6
@@ -38,15 +42,23 @@ class Mailer:
             keys = KeyRing(settings.secret_keys.get_secret_value())
         except BadKeyRing as fault:
             raise ConfigurationFaults([f"MAILEMENT_SECRET_KEYS: {fault}"]) from fault
-        composer = Composer(
-            sender=parse_mailbox(settings.mail_from), public_url=settings.public_url, keys=keys
-        )
-        self._provider = provider_for(settings)
+        house = parse_mailbox(settings.mail_from)
         self._pool = new_pool(settings, name=self.name, size=_CONNECTIONS)
         self._clock = DatabaseClock()
+        signing = Signing()
+        self._provider = provider_for(settings, signing)
+        self._fleet = Fleet(settings, self._provider, self._clock, signer=signing)
+        self._book = RouteBook(self._pool, keys, self._clock, house=house)
         self._mailroom = Mailroom(
-            self._pool, self._provider, composer, self._clock, concurrency=settings.mailer_concurrency
+            self._pool,
+            book=self._book,
+            fleet=self._fleet,
+            signing=signing,
+            composer=Composer(sender=house, public_url=settings.public_url, keys=keys),
+            clock=self._clock,
+            concurrency=settings.mailer_concurrency,
         )
+        self._history_days = settings.mail_history_days
         self._consumer = Consumer(settings, MAILER, handler_for(self._mailroom), name=self.name)
 
     def checks(self) -> Mapping[str, Check]:
@@ -65,11 +77,17 @@ class Mailer:
                 group.create_task(
                     keep_running("clock", lambda: self._clock.keep_in_sync(self._pool, stop), stop)
                 )
+                group.create_task(keep_running("mail accounts", lambda: self._fleet.run(stop), stop))
+                group.create_task(keep_running("mail history", lambda: self._keep(stop), stop))
                 group.create_task(self._mailroom.run(stop))
                 group.create_task(self._consumer.run(stop))
         finally:
-            await self._provider.close()
+            await self._book.close()
+            await self._fleet.close()
             await close_pool(self._pool)
+
+    async def _keep(self, stop: asyncio.Event) -> None:
+        await keep_mail_history(self._pool, stop, days=self._history_days)
 
     async def _ask_broker(self) -> CheckResult:
         return CheckResult(ok=self._consumer.connected)

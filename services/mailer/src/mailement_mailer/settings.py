@@ -68,7 +68,13 @@ class MailerSettings(ServiceSettings, SecretSettings):
         default="https://api.resend.com", description="Base of Resend's API."
     )
     mailer_concurrency: int = Field(
-        default=16, ge=1, le=500, description="Mails handed over at the same time, per process."
+        default=16,
+        ge=1,
+        le=500,
+        description="Mails handed over at the same time, per process and mail account.",
+    )
+    mail_history_days: int = Field(
+        default=90, ge=1, le=3650, description="Days that every attempt to send a mail is kept."
     )
 
     @property

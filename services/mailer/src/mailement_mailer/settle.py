@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, assert_never
 
 from mailement_mailer.providers.port import Failed, Outcome, RetryLater, Sent, Uncertain
 from mailement_mailer.text import one_line, shortened
-from mailement_newsletter.queries.messages import Claimed, Fate, MessageState
+from mailement_newsletter.queries.messages import Attempt, AttemptOutcome, Claimed, Fate, MessageState
 
 # 30 s, 1, 2, 4, 8, 16, 32 min: the last attempt is made an hour after the first.
-MAX_ATTEMPTS: Final = 8
+MAX_TRIES: Final = 8
 _FIRST_BACKOFF: Final = timedelta(seconds=30)
 _LONGEST_BACKOFF: Final = timedelta(hours=1)
 _JITTER: Final = 0.1
@@ -20,9 +21,12 @@ DEFAULT_PAUSE: Final = timedelta(seconds=15)
 _REASON_CHARACTERS: Final = 500
 
 
-def settle(outcome: Outcome, message: Claimed, *, now: datetime) -> Fate:
-    """The ledger's entry for the attempt that has just ended; `message.attempts` does not count it yet."""
-    attempt = message.attempts + 1
+def settle(outcome: Outcome, message: Claimed, *, now: datetime, in_batch: bool = False) -> Fate:
+    """The ledger's entry for the attempt that has just ended; `message` does not count it yet.
+
+    `in_batch`: the mail went out with others under one key, so it can only go out again with them.
+    """
+    tries = message.tries + 1
     match outcome:
         case Sent():
             provider_id = outcome.provider_message_id
@@ -30,31 +34,81 @@ def settle(outcome: Outcome, message: Claimed, *, now: datetime) -> Fate:
                 id=message.id,
                 lease_token=message.lease_token,
                 state=MessageState.SENT,
-                attempts=attempt,
+                attempts=message.attempts + 1,
+                tries=tries,
                 provider_message_id=None if provider_id is None else _storable(provider_id),
                 finished_at=now,
             )
         case Failed():
-            return _ended(MessageState.FAILED, message, attempt, outcome.reason, now)
+            return _ended(MessageState.FAILED, message, tries, outcome.reason, now)
         case Uncertain():
-            return _ended(MessageState.UNCERTAIN, message, attempt, outcome.reason, now)
+            return _ended(MessageState.UNCERTAIN, message, tries, outcome.reason, now)
         case RetryLater(provider_wide=True) | RetryLater(held_back=True):
-            # Not held against the mail: an hour without network must not fail a day's mails.
-            return _again(message, message.attempts, outcome, now + (outcome.after or DEFAULT_PAUSE))
+            return _not_taken(outcome, message, now, in_batch=in_batch)
+        case RetryLater(only_together=True):
+            # Certainly not taken; with a try behind it, it travels alone.
+            return replace(_again(outcome, message, tries, None, in_batch=False), thaw=True)
+        case RetryLater() if tries >= MAX_TRIES:
+            state = MessageState.UNCERTAIN if outcome.may_have_arrived else MessageState.FAILED
+            return _ended(state, message, tries, f"gave up after {tries} attempts: {outcome.reason}", now)
         case RetryLater():
-            if attempt >= MAX_ATTEMPTS:
-                reason = f"gave up after {attempt} attempts: {outcome.reason}"
-                return _ended(MessageState.FAILED, message, attempt, reason, now)
-            return _again(
-                message, attempt, outcome, now + max(backoff(attempt), outcome.after or timedelta())
-            )
+            again_at = now + max(backoff(tries), outcome.after or timedelta())
+            return _again(outcome, message, tries, again_at, in_batch=in_batch)
         case _:
             assert_never(outcome)
 
 
+def attempt_of(outcome: Outcome, *, started_at: datetime, seconds: float) -> Attempt | None:
+    """The attempt for the message's history; None if the mail was held back, which is none."""
+    match outcome:
+        case Sent():
+            kind, code, reason = AttemptOutcome.SENT, None, None
+        case Failed():
+            kind, code, reason = AttemptOutcome.FAILED, outcome.code, outcome.reason
+        case Uncertain():
+            kind, code, reason = AttemptOutcome.UNCERTAIN, outcome.code, outcome.reason
+        case RetryLater(held_back=True):
+            return None
+        case RetryLater():
+            kind, code, reason = AttemptOutcome.RETRY, outcome.code, outcome.reason
+        case _:
+            assert_never(outcome)
+    return Attempt(
+        started_at=started_at,
+        outcome=kind,
+        code=None if code is None else _storable(code),
+        reason=None if reason is None else _storable(reason),
+        duration_ms=round(seconds * 1000),
+    )
+
+
 def refused(message: Claimed, reason: str, *, now: datetime) -> Fate:
     """For a message that no mail could be made of: it fails without an attempt."""
-    return _ended(MessageState.FAILED, message, message.attempts, reason, now)
+    return replace(
+        _ended(MessageState.FAILED, message, message.tries, reason, now), attempts=message.attempts
+    )
+
+
+def put_off(message: Claimed, reason: str, *, now: datetime) -> Fate:
+    """For a message that no mail could be made of by a defect of ours: again later, without an attempt."""
+    tries = message.tries + 1
+    if tries >= MAX_TRIES:
+        return refused(message, f"gave up after {tries} tries: {reason}", now=now)
+    fate = _again(RetryLater(reason=reason), message, tries, now + backoff(tries), in_batch=False)
+    return replace(fate, attempts=message.attempts)
+
+
+def unclear(message: Claimed, reason: str, *, now: datetime) -> Fate:
+    """For a mail that may have arrived and that nobody can ask about any more."""
+    return replace(
+        _ended(MessageState.UNCERTAIN, message, message.tries, reason, now), attempts=message.attempts
+    )
+
+
+def thawed(message: Claimed, reason: str) -> Fate:
+    """For a mail that has certainly not arrived and whose way is closed: it may go another."""
+    fate = _again(RetryLater(reason=reason), message, message.tries, None, in_batch=False)
+    return replace(fate, attempts=message.attempts, thaw=True)
 
 
 def backoff(attempt: int) -> timedelta:
@@ -63,23 +117,41 @@ def backoff(attempt: int) -> timedelta:
     return timedelta(seconds=wait.total_seconds() * random.uniform(1 - _JITTER, 1 + _JITTER))
 
 
-def _ended(state: MessageState, message: Claimed, attempts: int, reason: str, now: datetime) -> Fate:
+def _ended(state: MessageState, message: Claimed, tries: int, reason: str, now: datetime) -> Fate:
     return Fate(
         id=message.id,
         lease_token=message.lease_token,
         state=state,
-        attempts=attempts,
+        attempts=message.attempts + 1,
+        tries=tries,
         error=_storable(reason),
         finished_at=now,
     )
 
 
-def _again(message: Claimed, attempts: int, outcome: RetryLater, not_before: datetime) -> Fate:
+def _not_taken(outcome: RetryLater, message: Claimed, now: datetime, *, in_batch: bool) -> Fate:
+    """Not held against the mail: an hour without network must not fail a day's mails.
+
+    A mail that nobody was asked to take before may go another way, and at once: its own way rests.
+    """
+    again_at = now + (outcome.after or DEFAULT_PAUSE)
+    if message.tries > 0:
+        fate = _again(outcome, message, message.tries, again_at, in_batch=in_batch)
+    else:
+        not_before = again_at if outcome.held_back else None
+        fate = replace(_again(outcome, message, 0, not_before, in_batch=False), thaw=True)
+    return replace(fate, attempts=message.attempts) if outcome.held_back else fate
+
+
+def _again(
+    outcome: RetryLater, message: Claimed, tries: int, not_before: datetime | None, *, in_batch: bool
+) -> Fate:
     return Fate(
         id=message.id,
         lease_token=message.lease_token,
-        state=MessageState.QUEUED,
-        attempts=attempts,
+        state=MessageState.SENDING if in_batch else MessageState.QUEUED,
+        attempts=message.attempts + 1,
+        tries=tries,
         not_before=not_before,
         error=_storable(outcome.reason),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, NewType
@@ -13,11 +13,13 @@ import asyncpg
 
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId, SubscriberId
+from mailement_newsletter.ids import StepId
+from mailement_newsletter.rules.senders import MailAccountId, MailKind, SenderId
 
 SQL: Final = queries_beside(__file__)
 
 MessageId = NewType("MessageId", int)
-StepId = NewType("StepId", int)
+BatchId = NewType("BatchId", UUID)
 Payload = dict[str, Any]
 
 
@@ -29,6 +31,16 @@ class MessageState(StrEnum):
     FAILED = "failed"
     UNCERTAIN = "uncertain"
     CANCELLED = "cancelled"
+
+
+class AttemptOutcome(StrEnum):
+    """`retry`: it goes out again; `interrupted`: nobody was there any more to see how it ended."""
+
+    SENT = "sent"
+    FAILED = "failed"
+    RETRY = "retry"
+    UNCERTAIN = "uncertain"
+    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,19 +66,46 @@ class SendingBrand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where in a request of several mails this one stood, which is frozen as the mail is."""
+
+    batch: BatchId
+    position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """A message that is ours until the lease ends. `payload` is there if an earlier attempt has frozen it."""
+    """A message that is ours until the lease ends.
+
+    `payload` is there if an earlier attempt has frozen it; then `provider`, `account_id` and `place` say which way it
+    took. `attempts` counts all of them, `tries` those that count against the schedule.
+    """
 
     id: MessageId
     lease_token: UUID
     brand: SendingBrand
     recipient: Recipient
+    kind: MailKind = MailKind.DRIP
+    lane: int = 0
+    priority: int = 1
     step_id: StepId | None
     dedupe_key: str
-    payload: Payload | None
+    key_version: int = 0
+    payload: Payload | None = field(repr=False)
     attempts: int
+    tries: int = 0
+    first_attempt_at: datetime | None = None
+    provider: str | None = None
+    account_id: MailAccountId | None = None
+    sender_id: SenderId | None = None
+    place: Place | None = None
     traceparent: str | None
     created_at: datetime
+
+    @property
+    def key(self) -> str:
+        """The idempotency key: the dedupe key, until somebody wished for a mail once more that had not arrived."""
+        return self.dedupe_key if self.key_version == 0 else f"{self.dedupe_key}:again:{self.key_version}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +117,6 @@ class Cancelled:
     subscriber_id: SubscriberId
     reason: str
     traceparent: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claims:
-    claimed: Sequence[Claimed]
-    cancelled: Sequence[Cancelled]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,22 +134,45 @@ class Departure:
 
     id: MessageId
     lease_token: UUID
-    payload: Payload
+    lease_until: datetime
+    payload: Payload = field(repr=False)
     attempt: int
+    provider: str
+    account_id: MailAccountId | None = None
+    sender_id: SenderId | None = None
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One hand-over to a provider, as the ledger keeps it. `code`: the provider's own word, such as `550` or `429`."""
+
+    started_at: datetime
+    outcome: AttemptOutcome
+    code: str | None
+    reason: str | None
+    duration_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fate:
-    """What became of one attempt, as the ledger keeps it. `not_before` is set when it will be tried again."""
+    """What became of a message, as the ledger keeps it.
+
+    `not_before`: when it will be tried again; `thaw`: nobody has ever taken it, so the next attempt may be another mail;
+    `attempt` None: there was none. In the state `sending`, it waits with its batch.
+    """
 
     id: MessageId
     lease_token: UUID
     state: MessageState
     attempts: int
+    tries: int
     not_before: datetime | None = None
     provider_message_id: str | None = None
     error: str | None = None
     finished_at: datetime | None = None
+    thaw: bool = False
+    attempt: Attempt | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,19 +189,15 @@ class Expired:
     traceparent: str | None
 
 
-async def claim(
-    pool: asyncpg.Pool, *, now: datetime, lease_until: datetime, lease_token: UUID, limit: int
-) -> Claims:
-    """At most `limit` messages that are due, by (priority, not_before, id).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownKeys:
+    """How long each provider knows a key again; those that never do are not named.
 
-    Those whose subscriber is not confirmed, or whose brand or step is deleted, are cancelled in the same statement.
+    `own`: the provider of the settings, which is the only one that can repeat what went through the account of the settings.
     """
-    rows = await pool.fetch(SQL["claim"], now, limit, lease_token, lease_until)
-    rows.sort(key=lambda row: (row["priority"], row["not_before"], row["id"]))
-    return Claims(
-        claimed=[_claimed(row, lease_token) for row in rows if row["refusal"] is None],
-        cancelled=[_cancelled(row) for row in rows if row["refusal"] is not None],
-    )
+
+    own: str
+    kept: Mapping[str, timedelta]
 
 
 async def step_contents(pool: asyncpg.Pool, steps: Sequence[StepId]) -> dict[StepId, StepContent]:
@@ -156,66 +208,72 @@ async def step_contents(pool: asyncpg.Pool, steps: Sequence[StepId]) -> dict[Ste
     }
 
 
-async def start(
-    pool: asyncpg.Pool,
-    departures: Sequence[Departure],
-    *,
-    provider: str,
-    now: datetime,
-    lease_until: datetime,
-) -> set[MessageId]:
+async def start(pool: asyncpg.Pool, departures: Sequence[Departure], *, now: datetime) -> set[MessageId]:
     """Marks messages as `sending` and freezes them; the answer names those that are still ours to send."""
     rows = await pool.fetch(
         SQL["start"],
-        [departure.id for departure in departures],
-        [departure.lease_token for departure in departures],
-        [departure.payload for departure in departures],
-        [departure.attempt for departure in departures],
-        provider,
         now,
-        lease_until,
+        [each.id for each in departures],
+        [each.lease_token for each in departures],
+        [each.payload for each in departures],
+        [each.attempt for each in departures],
+        [each.provider for each in departures],
+        [each.account_id for each in departures],
+        [each.sender_id for each in departures],
+        [None if each.place is None else each.place.batch for each in departures],
+        [None if each.place is None else each.place.position for each in departures],
+        [each.lease_until for each in departures],
     )
     return {MessageId(row["id"]) for row in rows}
 
 
 async def record(pool: asyncpg.Pool, fates: Sequence[Fate]) -> set[MessageId]:
     """Writes outcomes down; the answer lacks those whose lease another mailer has taken over."""
+    attempts = [fate.attempt for fate in fates]
     rows = await pool.fetch(
         SQL["record"],
         [fate.id for fate in fates],
         [fate.lease_token for fate in fates],
         [fate.state for fate in fates],
         [fate.attempts for fate in fates],
+        [fate.tries for fate in fates],
         [fate.not_before for fate in fates],
         [fate.provider_message_id for fate in fates],
         [fate.error for fate in fates],
         [fate.finished_at for fate in fates],
+        [fate.thaw for fate in fates],
+        [attempt and attempt.started_at for attempt in attempts],
+        [attempt and attempt.outcome for attempt in attempts],
+        [attempt and attempt.code for attempt in attempts],
+        [attempt and attempt.reason for attempt in attempts],
+        [attempt and attempt.duration_ms for attempt in attempts],
     )
     return {MessageId(row["id"]) for row in rows}
 
 
-async def release(pool: asyncpg.Pool, claimed: Sequence[Claimed]) -> None:
-    """Puts claimed messages back into the queue, untouched."""
-    await pool.execute(
-        SQL["release"], [message.id for message in claimed], [message.lease_token for message in claimed]
-    )
+async def release(
+    pool: asyncpg.Pool, claimed: Sequence[Claimed], *, not_before: datetime | None = None
+) -> None:
+    """Puts claimed messages back into the queue, untouched but for `not_before`."""
+    await pool.execute(SQL["release"], *_ours(claimed), not_before)
+
+
+async def postpone_batches(pool: asyncpg.Pool, members: Sequence[Claimed], *, until: datetime) -> None:
+    """Batches that were claimed to go out again and cannot yet: they may be claimed at `until`."""
+    await pool.execute(SQL["postpone_batches"], *_ours(members), until)
 
 
 async def expire(
-    pool: asyncpg.Pool,
-    *,
-    now: datetime,
-    provider: str,
-    idempotent_for: timedelta,
-    max_attempts: int,
-    limit: int,
+    pool: asyncpg.Pool, *, now: datetime, keys: KnownKeys, max_tries: int, limit: int
 ) -> list[Expired]:
     """At most `limit` messages whose lease has ended: queued again or `uncertain`.
 
-    What was on the wire goes out again only through the same provider, while that still knows its key
-    (`idempotent_for` after the lease), and only if fewer than `max_attempts` were made.
+    What was on the wire goes out again only through the same account, while its provider still knows the key
+    (counted from the first attempt), and only if fewer than `max_tries` were made.
     """
-    rows = await pool.fetch(SQL["expire"], now, limit, provider, idempotent_for, max_attempts)
+    rows = await pool.fetch(
+        SQL["expire"], now, limit, list(keys.kept), list(keys.kept.values()), keys.own, max_tries
+    )
     return [
         Expired(
             id=MessageId(row["id"]),
@@ -231,40 +289,5 @@ async def expire(
     ]
 
 
-def _claimed(row: asyncpg.Record, lease_token: UUID) -> Claimed:
-    return Claimed(
-        id=MessageId(row["id"]),
-        lease_token=lease_token,
-        brand=SendingBrand(
-            id=BrandId(row["brand_id"]),
-            slug=row["brand_slug"],
-            name=row["brand_name"],
-            sender_name=row["sender_name"],
-            sender_address=row["sender_address"],
-        ),
-        recipient=Recipient(
-            id=SubscriberId(row["subscriber_id"]),
-            email=row["email"],
-            email_key=row["email_key"],
-            first_name=row["first_name"],
-            last_name=row["last_name"],
-            city=row["city"],
-            custom_fields=row["custom_fields"],
-        ),
-        step_id=None if row["drip_step_id"] is None else StepId(row["drip_step_id"]),
-        dedupe_key=row["dedupe_key"],
-        payload=row["payload"],
-        attempts=row["attempts"],
-        traceparent=row["traceparent"],
-        created_at=row["created_at"],
-    )
-
-
-def _cancelled(row: asyncpg.Record) -> Cancelled:
-    return Cancelled(
-        id=MessageId(row["id"]),
-        brand_id=BrandId(row["brand_id"]),
-        subscriber_id=SubscriberId(row["subscriber_id"]),
-        reason=row["refusal"],
-        traceparent=row["traceparent"],
-    )
+def _ours(claimed: Sequence[Claimed]) -> tuple[list[MessageId], list[UUID]]:
+    return [message.id for message in claimed], [message.lease_token for message in claimed]

@@ -1,94 +1,3 @@
--- name: claim
--- Take what is due, the urgent first; other mailers skip it. Whoever may no longer be written to is cancelled instead.
-WITH RECURSIVE
--- Within one priority the index ends where the future begins: mails that wait for a retry are never walked over.
-levels AS (
-    (SELECT m.priority FROM messages AS m WHERE m.state = 'queued' ORDER BY m.priority LIMIT 1)
-    UNION ALL
-    SELECT (
-        SELECT m.priority
-        FROM messages AS m
-        WHERE m.state = 'queued' AND m.priority > l.priority
-        ORDER BY m.priority
-        LIMIT 1
-    )
-    FROM levels AS l
-    WHERE l.priority IS NOT NULL
-),
-
-due AS MATERIALIZED (
-    SELECT d.id
-    FROM levels AS l
-    CROSS JOIN LATERAL (
-        SELECT m.id
-        FROM messages AS m
-        WHERE m.state = 'queued' AND m.priority = l.priority AND m.not_before <= $1
-        ORDER BY m.not_before, m.id
-        LIMIT $2
-        FOR UPDATE SKIP LOCKED
-    ) AS d
-    LIMIT $2
-),
-
--- By array: the planner takes an array of unknown length for a short one and stays with the primary keys.
-decided AS MATERIALIZED (
-    SELECT
-        m.id,
-        s.email,
-        s.email_key,
-        s.first_name,
-        s.last_name,
-        s.city,
-        s.custom_fields,
-        b.slug AS brand_slug,
-        b.name AS brand_name,
-        b.sender_name,
-        b.sender_address,
-        CASE
-            WHEN s.id IS NULL THEN 'subscriber_deleted'
-            WHEN s.status <> 'confirmed' THEN 'subscriber_' || s.status
-            WHEN b.id IS NULL OR b.deleted_at IS NOT NULL THEN 'brand_deleted'
-            WHEN m.kind = 'drip' AND (t.id IS NULL OR t.deleted_at IS NOT NULL) THEN 'step_deleted'
-        END AS refusal
-    FROM messages AS m
-    LEFT JOIN subscribers AS s ON m.subscriber_id = s.id
-    LEFT JOIN brands AS b ON m.brand_id = b.id
-    LEFT JOIN drip_steps AS t ON m.drip_step_id = t.id
-    WHERE m.id = ANY(ARRAY(SELECT due.id FROM due))
-)
-
-UPDATE messages AS m SET
-    state = CASE WHEN d.refusal IS NULL THEN 'claimed' ELSE 'cancelled' END,
-    lease_token = CASE WHEN d.refusal IS NULL THEN $3::uuid END,
-    lease_until = CASE WHEN d.refusal IS NULL THEN $4::timestamptz END,
-    error = coalesce(d.refusal, m.error),
-    finished_at = CASE WHEN d.refusal IS NOT NULL THEN $1 END
-FROM decided AS d
-WHERE m.id = d.id AND m.state = 'queued'
-RETURNING
-    m.id,
-    m.brand_id,
-    m.subscriber_id,
-    m.priority,
-    m.not_before,
-    m.drip_step_id,
-    m.dedupe_key,
-    m.payload,
-    m.attempts,
-    m.traceparent,
-    m.created_at,
-    d.email,
-    d.email_key,
-    d.first_name,
-    d.last_name,
-    d.city,
-    d.custom_fields,
-    d.brand_slug,
-    d.brand_name,
-    d.sender_name,
-    d.sender_address,
-    d.refusal;
-
 -- name: step_contents
 -- What the claimed steps say, each step once however many mails it becomes.
 SELECT
@@ -101,80 +10,206 @@ WHERE t.id = ANY($1::bigint[]);
 
 -- name: start
 -- Freeze the mails and note that they go out now. A row that is missing in the answer was lost to another mailer.
--- Harmless to repeat after a lost answer: the token is ours as long as nobody else took the row.
+-- Harmless to repeat after a lost answer: the token is ours as long as nobody else took the row, and the number of the
+-- attempt comes from what was claimed.
 UPDATE messages AS m SET
     state = 'sending',
     payload = coalesce(m.payload, w.payload),
     attempts = w.attempt,
-    provider = $5,
-    lease_until = $7
-FROM unnest($1::bigint[], $2::uuid[], $3::jsonb[], $4::int[]) AS w (id, lease_token, payload, attempt)
-WHERE m.id = w.id AND m.lease_token = w.lease_token AND m.state IN ('claimed', 'sending') AND m.lease_until > $6
+    provider = w.provider,
+    mail_account_id = w.mail_account_id,
+    sender_id = w.sender_id,
+    batch_id = w.batch_id,
+    batch_position = w.batch_position,
+    first_attempt_at = coalesce(m.first_attempt_at, $1),
+    attempt_started_at = $1,
+    lease_until = w.lease_until
+FROM
+    unnest(
+        $2::bigint [], $3::uuid [], $4::jsonb [], $5::int [], $6::text [], $7::bigint [], $8::bigint [],
+        $9::uuid [], $10::int [], $11::timestamptz []
+    ) AS w (
+        id, lease_token, payload, attempt, provider, mail_account_id, sender_id,
+        batch_id, batch_position, lease_until
+    )
+WHERE
+    m.id = w.id
+    AND m.id = ANY($2)
+    AND m.lease_token = w.lease_token
+    AND m.state IN ('claimed', 'sending')
+    AND m.lease_until > $1
 RETURNING m.id;
 
 -- name: record
 -- What became of the mails. Fenced: a row that another mailer has taken over since is not touched, and not returned.
-UPDATE messages AS m SET
-    state = r.state,
-    attempts = r.attempts,
-    not_before = coalesce(r.not_before, m.not_before),
-    provider_message_id = coalesce(r.provider_message_id, m.provider_message_id),
-    error = r.error,
-    finished_at = r.finished_at,
-    lease_token = NULL,
-    lease_until = NULL
-FROM
-    unnest(
-        $1::bigint[], $2::uuid[], $3::text[], $4::int[], $5::timestamptz[], $6::text[], $7::text[], $8::timestamptz[]
-    ) AS r (id, lease_token, state, attempts, not_before, provider_message_id, error, finished_at)
-WHERE m.id = r.id AND m.lease_token = r.lease_token AND m.state IN ('claimed', 'sending')
-RETURNING m.id;
+-- A mail that nobody has taken yet is thawed, so that another sender may take it next.
+WITH fates AS MATERIALIZED (
+    SELECT *
+    FROM
+        unnest(
+            $1::bigint [], $2::uuid [], $3::text [], $4::int [], $5::int [], $6::timestamptz [], $7::text [], $8::text [],
+            $9::timestamptz [], $10::boolean [], $11::timestamptz [], $12::text [], $13::text [], $14::text [], $15::int []
+        ) AS r (
+            id, lease_token, state, attempts, tries, not_before, provider_message_id, error,
+            finished_at, thaw, started_at, outcome, code, reason, duration_ms
+        )
+),
+
+recorded AS (
+    UPDATE messages AS m SET
+        state = r.state,
+        attempts = r.attempts,
+        tries = r.tries,
+        not_before = CASE WHEN r.state = 'queued' THEN coalesce(r.not_before, m.not_before) ELSE m.not_before END,
+        -- A batch that goes out again waits as it is, on the wire.
+        lease_until = CASE WHEN r.state = 'sending' THEN r.not_before END,
+        lease_token = NULL,
+        provider_message_id = coalesce(r.provider_message_id, m.provider_message_id),
+        error = r.error,
+        finished_at = r.finished_at,
+        payload = CASE WHEN NOT r.thaw THEN m.payload END,
+        batch_id = CASE WHEN NOT r.thaw THEN m.batch_id END,
+        batch_position = CASE WHEN NOT r.thaw THEN m.batch_position END,
+        first_attempt_at = CASE WHEN NOT r.thaw THEN m.first_attempt_at END
+    FROM fates AS r
+    WHERE m.id = r.id AND m.id = ANY($1) AND m.lease_token = r.lease_token AND m.state IN ('claimed', 'sending')
+    RETURNING m.id, m.state, m.drip_id, m.drip_step_id, m.provider, m.mail_account_id, m.sender_id, r.attempts, r.started_at,
+        r.outcome, r.code, r.reason, r.duration_ms
+),
+
+noted AS (
+    INSERT INTO message_attempts (
+        message_id, number, started_at, provider, mail_account_id, sender_id, outcome, code, reason, duration_ms
+    )
+    SELECT
+        r.id,
+        r.attempts,
+        r.started_at,
+        r.provider,
+        r.mail_account_id,
+        r.sender_id,
+        r.outcome,
+        r.code,
+        r.reason,
+        r.duration_ms
+    FROM recorded AS r
+    WHERE r.outcome IS NOT NULL
+),
+
+tallied AS (
+    INSERT INTO drip_tallies (drip_id, step_id, what, n)
+    SELECT
+        r.drip_id,
+        coalesce(r.drip_step_id, 0),
+        r.state,
+        count(*)
+    FROM recorded AS r
+    WHERE r.drip_id IS NOT NULL AND r.state IN ('sent', 'failed', 'uncertain')
+    GROUP BY r.drip_id, r.drip_step_id, r.state
+)
+
+SELECT r.id
+FROM recorded AS r;
 
 -- name: release
--- Put mails back that never came near the wire.
+-- Put mails back that never came near the wire; $3: when they may be looked at again, NULL: as before.
 UPDATE messages AS m SET
     state = 'queued',
     lease_token = NULL,
-    lease_until = NULL
-FROM unnest($1::bigint[], $2::uuid[]) AS r (id, lease_token)
-WHERE m.id = r.id AND m.lease_token = r.lease_token AND m.state = 'claimed'
+    lease_until = NULL,
+    not_before = coalesce($3, m.not_before)
+FROM unnest($1::bigint [], $2::uuid []) AS r (id, lease_token)
+WHERE m.id = r.id AND m.id = ANY($1) AND m.lease_token = r.lease_token AND m.state = 'claimed'
+RETURNING m.id;
+
+-- name: postpone_batches
+-- Batches that were taken to go out again and cannot at present stay on the wire until $3.
+UPDATE messages AS m SET
+    lease_token = NULL,
+    lease_until = $3
+FROM unnest($1::bigint [], $2::uuid []) AS r (id, lease_token)
+WHERE m.id = r.id AND m.id = ANY($1) AND m.lease_token = r.lease_token AND m.state = 'sending'
 RETURNING m.id;
 
 -- name: expire
 -- Mails whose mailer fell silent. Not on the wire yet, or with a provider that still knows their key: again.
--- Anything else may have arrived, so it is shown and not repeated.
+-- Anything else may have arrived, so it is shown and not repeated. Batches that go again are claimed as they are.
 WITH expired AS MATERIALIZED (
-    SELECT m.id
-    FROM messages AS m
-    WHERE m.state IN ('claimed', 'sending') AND m.lease_until <= $1
-    ORDER BY m.lease_until
-    LIMIT $2
-    FOR UPDATE SKIP LOCKED
-),
-
-decided AS MATERIALIZED (
     SELECT
         m.id,
-        m.state = 'claimed'
-        OR (m.provider = $3 AND m.lease_until > $1 - $4::interval AND m.attempts < $5) AS again
+        d.again,
+        m.state = 'sending' AND m.lease_token IS NOT NULL AS was_interrupted
     FROM messages AS m
-    WHERE m.id = ANY(ARRAY(SELECT e.id FROM expired AS e))
+    CROSS JOIN LATERAL (
+        SELECT
+            m.state = 'claimed'
+            OR (
+                m.tries + (m.lease_token IS NOT NULL)::int < $6
+                AND (m.mail_account_id IS NOT NULL OR m.provider = $5)
+                AND EXISTS (
+                    SELECT
+                    FROM unnest($3::text [], $4::interval []) AS k (provider, kept)
+                    WHERE m.provider = k.provider AND coalesce(m.first_attempt_at, m.lease_until) > $1::timestamptz - k.kept
+                )
+            ) AS again
+    ) AS d
+    WHERE
+        m.state IN ('claimed', 'sending')
+        AND m.lease_until <= $1
+        AND (m.batch_id IS NULL OR m.state = 'claimed' OR NOT d.again)
+    ORDER BY m.lease_until
+    LIMIT $2
+    FOR UPDATE OF m SKIP LOCKED
+),
+
+ended AS (
+    UPDATE messages AS m SET
+        state = CASE WHEN e.again THEN 'queued' ELSE 'uncertain' END,
+        tries = m.tries + e.was_interrupted::int,
+        error = CASE WHEN e.was_interrupted THEN 'the mailer fell silent while sending' ELSE m.error END,
+        finished_at = CASE WHEN NOT e.again THEN $1 END,
+        lease_token = NULL,
+        lease_until = NULL
+    FROM expired AS e
+    WHERE m.id = e.id AND m.id = ANY(ARRAY(SELECT k.id FROM expired AS k)) AND m.state IN ('claimed', 'sending')
+    RETURNING m.*, e.was_interrupted
+),
+
+noted AS (
+    INSERT INTO message_attempts (message_id, number, started_at, provider, mail_account_id, sender_id, outcome, reason)
+    SELECT
+        e.id,
+        e.attempts,
+        coalesce(e.attempt_started_at, $1),
+        e.provider,
+        e.mail_account_id,
+        e.sender_id,
+        'interrupted',
+        'the mailer fell silent while sending'
+    FROM ended AS e
+    WHERE e.was_interrupted
+    ON CONFLICT DO NOTHING
+),
+
+tallied AS (
+    INSERT INTO drip_tallies (drip_id, step_id, what, n)
+    SELECT
+        e.drip_id,
+        coalesce(e.drip_step_id, 0),
+        e.state,
+        count(*)
+    FROM ended AS e
+    WHERE e.drip_id IS NOT NULL AND e.state = 'uncertain'
+    GROUP BY e.drip_id, e.drip_step_id, e.state
 )
 
-UPDATE messages AS m SET
-    state = CASE WHEN d.again THEN 'queued' ELSE 'uncertain' END,
-    error = CASE WHEN m.state = 'sending' THEN 'the mailer fell silent while sending' ELSE m.error END,
-    finished_at = CASE WHEN NOT d.again THEN $1 END,
-    lease_token = NULL,
-    lease_until = NULL
-FROM decided AS d
-WHERE m.id = d.id AND m.state IN ('claimed', 'sending')
-RETURNING
-    m.id,
-    m.brand_id,
-    m.subscriber_id,
-    m.state,
-    m.attempts,
-    m.provider,
-    m.error,
-    m.traceparent;
+SELECT
+    e.id,
+    e.brand_id,
+    e.subscriber_id,
+    e.state,
+    e.attempts,
+    e.provider,
+    e.error,
+    e.traceparent
+FROM ended AS e;

@@ -7,12 +7,12 @@ from typing import assert_never
 from mailement_mailer.providers.file import FileProvider
 from mailement_mailer.providers.port import Provider
 from mailement_mailer.providers.resend import ResendProvider
-from mailement_mailer.providers.smtp import SmtpProvider
+from mailement_mailer.providers.smtp import Signer, SmtpProvider, unsigned
 from mailement_mailer.settings import MailerSettings, MailProvider
 
 
-def provider_for(settings: MailerSettings) -> Provider:
-    """Opens no connection yet."""
+def provider_for(settings: MailerSettings, signer: Signer = unsigned) -> Provider:
+    """Opens no connection yet. `signer` finds keys for what leaves by SMTP."""
     match settings.mail_provider:
         case MailProvider.FILE:
             return FileProvider(settings.mail_folder)
@@ -24,6 +24,7 @@ def provider_for(settings: MailerSettings) -> Provider:
                 tls=settings.smtp_tls,
                 user=settings.smtp_user or None,
                 password=None if password is None else password.get_secret_value(),
+                signer=signer,
             )
         case MailProvider.RESEND:
             key = settings.resend_api_key

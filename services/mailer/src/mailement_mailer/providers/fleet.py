@@ -15,6 +15,7 @@ from mailement_common.clock import Clock
 from mailement_common.supervise import wait_for
 from mailement_mailer.providers.choose import provider_for
 from mailement_mailer.providers.port import Provider
+from mailement_mailer.providers.smtp import Signer, unsigned
 from mailement_mailer.settings import MailerSettings, MailProvider, SmtpTls
 from mailement_newsletter.rules.mail_accounts import AccountProvider
 from mailement_newsletter.rules.senders import MailAccountId
@@ -48,11 +49,20 @@ class Fleet:
     retired or fell silent, is closed when nobody has asked for it for five minutes.
     """
 
-    def __init__(self, settings: MailerSettings, default: Provider, clock: Clock) -> None:
+    def __init__(
+        self, settings: MailerSettings, default: Provider, clock: Clock, *, signer: Signer = unsigned
+    ) -> None:
         self._settings = settings
+        self._signer = signer
         self._default = default
         self._clock = clock
         self._berths: dict[tuple[MailAccountId, int], _Berth] = {}
+
+    @property
+    def longest(self) -> timedelta:
+        """The longest that any of them may take. Asking does not count as use."""
+        afloat = [self._default, *(berth.provider for berth in self._berths.values())]
+        return max(provider.longest for provider in afloat)
 
     def provider(self, account: AccountInUse | None) -> Provider:
         """To be asked for each mail anew, and not to be kept beyond it. Opens no connection yet."""
@@ -61,7 +71,9 @@ class Fleet:
         now = self._clock.now()
         berth = self._berths.get((account.id, account.version))
         if berth is None:
-            berth = _Berth(provider=provider_for(_settings_of(account, self._settings)), asked_at=now)
+            berth = _Berth(
+                provider=provider_for(_settings_of(account, self._settings), self._signer), asked_at=now
+            )
             self._berths[account.id, account.version] = berth
         berth.asked_at = now
         return berth.provider

@@ -93,7 +93,8 @@ class RetryLater:
     `provider_wide`: no other mail would have been taken either (network, account, limits), so this is not held
     against the mail, and the mailer rests before it tries the next one. `held_back`: the mail was not tried, since
     its destination rests or is busy; not held against it either, and mails to others go on. `may_have_arrived`: the
-    answer is not known, so only the same key through the same account makes sure.
+    answer is not known, so only the same key through the same account makes sure. `only_together`: the request was
+    refused as a whole, and each of its mails may be taken alone.
     """
 
     reason: str
@@ -101,6 +102,7 @@ class RetryLater:
     provider_wide: bool = False
     held_back: bool = False
     may_have_arrived: bool = False
+    only_together: bool = False
     code: str | None = None
     enhanced: str | None = None
     fault: Fault | None = None

@@ -1,65 +1,130 @@
-"""Resend's HTTP API. The dedupe key goes along as Idempotency-Key, so that any doubt is settled by asking again."""
+"""Resend's HTTP API. The idempotency key goes along, so that any doubt is settled by asking again."""
 
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 import orjson
 
-from mailement_mailer.providers.port import Failed, Outcome, RenderedMail, RetryLater, Sent, Uncertain
+from mailement_mailer.providers.port import (
+    Failed,
+    Fault,
+    Outcome,
+    RateLimit,
+    RenderedMail,
+    RetryLater,
+    Sent,
+    Uncertain,
+)
 from mailement_mailer.text import one_line, shortened
 
 # Resend keeps a key for 24 hours; the last attempt has to arrive before that.
 _KEY_KEPT: Final = timedelta(hours=23)
 _KEY_CHARACTERS: Final = 256
+_BATCH_MAX: Final = 100
 _TOTAL_SECONDS: Final = 60
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=_TOTAL_SECONDS, sock_connect=10, sock_read=30)
 # Resend sets these itself and would send ours a second time or refuse them.
 _OWN_HEADERS: Final = frozenset({"date", "message-id"})
 
 _ACCOUNT_FAULTS: Final = frozenset({"missing_api_key", "invalid_api_key", "restricted_api_key"})
-_QUOTA_FAULTS: Final = frozenset({"daily_quota_exceeded", "monthly_quota_exceeded"})
+# By the day: 100 mails, by the month: 3,000 (free plan). Nobody tells when a day ends there, so we ask now and then.
+_QUOTA_PAUSES: Final = {
+    "daily_quota_exceeded": timedelta(hours=1),
+    "monthly_quota_exceeded": timedelta(hours=6),
+}
 _ACCOUNT_PAUSE: Final = timedelta(minutes=1)
-_QUOTA_PAUSE: Final = timedelta(minutes=15)
 _LIMIT_PAUSE: Final = timedelta(seconds=1)
 _CONCURRENT_PAUSE: Final = timedelta(seconds=5)
 _LONGEST_PAUSE: Final = timedelta(hours=1)
+# `2;w=1`: two requests in a second (draft-ietf-httpapi-ratelimit-headers).
+_POLICY: Final = re.compile(r'\s*(?:"[^"]*";q=)?(?P<limit>[0-9]{1,9})\s*;\s*w=(?P<window>[0-9]{1,6})')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
 class ResendProvider:
     name: Final = "resend"
     idempotent_for: Final = _KEY_KEPT
     longest: Final = timedelta(seconds=_TOTAL_SECONDS)
+    batch_max: Final = _BATCH_MAX
 
     def __init__(self, *, url: str, api_key: str, connections: int) -> None:
         self._url = f"{url.rstrip('/')}/emails"
         self._api_key = api_key
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
+        self._told: RateLimit | None = None
+
+    @property
+    def told(self) -> RateLimit | None:
+        return self._told
 
     async def send(self, mail: RenderedMail) -> Outcome:
-        try:
-            async with self._http().post(
-                self._url,
-                data=orjson.dumps(_body(mail)),
-                headers={"Idempotency-Key": _idempotency_key(mail.key)},
-                allow_redirects=False,
-            ) as response:
-                return _outcome(response.status, response.headers.get("Retry-After"), await response.read())
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            return RetryLater(reason=f"no connection: {one_line(str(error))}", provider_wide=True)
-        except (aiohttp.ClientError, OSError) as error:
-            # The mail may have been taken; the key makes a second one harmless.
-            return RetryLater(reason=f"no answer: {type(error).__name__}")
+        answer = await self._post(self._url, mail.key, _body(mail))
+        if isinstance(answer, RetryLater):
+            return answer
+        if not _is_success(answer):
+            return _refusal(answer)
+        document = _document(answer.body)
+        if isinstance(document, dict) and isinstance(document.get("id"), str):
+            return Sent(provider_message_id=document["id"])
+        return _UNREADABLE
+
+    async def send_batch(self, key: str, mails: Sequence[RenderedMail]) -> Sequence[Outcome]:
+        """Permissive: what is wrong with one mail is no reason to refuse the others."""
+        answer = await self._post(
+            f"{self._url}/batch", key, [_body(mail) for mail in mails], {"x-batch-validation": "permissive"}
+        )
+        if isinstance(answer, RetryLater):
+            return [answer] * len(mails)
+        if not _is_success(answer):
+            return [_refusal_of_all(answer)] * len(mails)
+        return _batch_outcomes(_document(answer.body), len(mails))
 
     async def close(self) -> None:
         if self._session is not None:
             session, self._session = self._session, None
             await session.close()
+
+    async def _post(
+        self, url: str, key: str, body: object, headers: Mapping[str, str] | None = None
+    ) -> _Answer | RetryLater:
+        try:
+            async with self._http().post(
+                url,
+                data=orjson.dumps(body),
+                headers={"Idempotency-Key": _idempotency_key(key), **(headers or {})},
+                allow_redirects=False,
+            ) as response:
+                self._observe(response.headers)
+                return _Answer(status=response.status, headers=response.headers, body=await response.read())
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            reason = f"no connection: {one_line(str(error))}"
+            return RetryLater(reason=reason, provider_wide=True, fault=Fault.RELAY)
+        except (aiohttp.ClientError, OSError) as error:
+            # The mail may have been taken; the key makes a second one harmless.
+            return RetryLater(reason=f"no answer: {type(error).__name__}", may_have_arrived=True)
+
+    def _observe(self, headers: Mapping[str, str]) -> None:
+        found = _POLICY.match(headers.get("ratelimit-policy", ""))
+        if found is None:
+            return
+        limit, window = int(found["limit"]), int(found["window"])
+        if limit > 0 and window > 0:
+            self._told = RateLimit(limit=limit, window=timedelta(seconds=window))
 
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -74,6 +139,9 @@ class ResendProvider:
                 },
             )
         return self._session
+
+
+_UNREADABLE: Final = RetryLater(reason="accepted without a readable answer", may_have_arrived=True)
 
 
 def _body(mail: RenderedMail) -> dict[str, object]:
@@ -95,55 +163,105 @@ def _idempotency_key(key: str) -> str:
     return key if len(key) <= _KEY_CHARACTERS else hashlib.sha256(key.encode()).hexdigest()
 
 
-def _outcome(status: int, retry_after: str | None, body: bytes) -> Outcome:
-    name, text = _fault(body)
-    reason = f"{status} {name}: {text}" if name else f"{status}"
-    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-        return _accepted(body)
+def _is_success(answer: _Answer) -> bool:
+    return HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES
+
+
+def _batch_outcomes(document: Any, mails: int) -> list[Outcome]:  # noqa: ANN401  whatever stood in the answer
+    """`errors` says which mails were refused, by their places; `data` has the ids of the others, in order."""
+    if not isinstance(document, dict) or not isinstance(document.get("data"), list):
+        return [_UNREADABLE] * mails
+    refused = {
+        fault["index"]: Failed(reason=_text(fault), code="422")
+        for fault in document.get("errors") or ()
+        if isinstance(fault, dict) and isinstance(fault.get("index"), int)
+    }
+    ids = [_id(item) for item in document["data"]]
+    if len(ids) + len(refused) != mails or not refused.keys() <= set(range(mails)):
+        return [_UNREADABLE] * mails
+    taken = iter(ids)
+    return [
+        refused[place] if place in refused else Sent(provider_message_id=next(taken))
+        for place in range(mails)
+    ]
+
+
+def _id(item: object) -> str | None:
+    found = item.get("id") if isinstance(item, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _refusal(answer: _Answer) -> Outcome:
+    status = answer.status
+    fault = _document(answer.body)
+    name = str(fault.get("name", "")) if isinstance(fault, dict) else ""
+    reason = f"{status} {name}: {_text(fault)}" if isinstance(fault, dict) and name else f"{status}"
+    code = str(status)
     match status:
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
             # A sender's domain that is not verified is also a 403, but no reason to stop the other senders.
             wide = status == HTTPStatus.UNAUTHORIZED or name in _ACCOUNT_FAULTS
-            return RetryLater(reason=f"account: {reason}", after=_ACCOUNT_PAUSE, provider_wide=wide)
+            return RetryLater(
+                reason=f"account: {reason}",
+                after=_ACCOUNT_PAUSE,
+                provider_wide=wide,
+                code=code,
+                fault=Fault.AUTH,
+            )
         case HTTPStatus.CONFLICT if name == "concurrent_idempotent_requests":
-            return RetryLater(reason=reason, after=_CONCURRENT_PAUSE)
+            return RetryLater(reason=reason, after=_CONCURRENT_PAUSE, code=code, may_have_arrived=True)
         case HTTPStatus.CONFLICT:
-            return Uncertain(reason=reason)
-        case HTTPStatus.TOO_MANY_REQUESTS if name in _QUOTA_FAULTS:
-            return RetryLater(reason=f"account: {reason}", after=_QUOTA_PAUSE, provider_wide=True)
+            return Uncertain(reason=reason, code=code)
+        case HTTPStatus.TOO_MANY_REQUESTS if name in _QUOTA_PAUSES:
+            return RetryLater(
+                reason=f"account: {reason}",
+                after=max(_QUOTA_PAUSES[name], _pause(answer.headers)),
+                provider_wide=True,
+                code=code,
+                fault=Fault.QUOTA,
+            )
         case HTTPStatus.TOO_MANY_REQUESTS:
-            return RetryLater(reason=reason, after=_pause(retry_after), provider_wide=True)
+            return RetryLater(
+                reason=reason,
+                after=_pause(answer.headers),
+                provider_wide=True,
+                code=code,
+                fault=Fault.RATE,
+            )
         case HTTPStatus.NOT_FOUND | HTTPStatus.METHOD_NOT_ALLOWED:
-            return RetryLater(reason=f"not Resend's API: {reason}", after=_ACCOUNT_PAUSE, provider_wide=True)
+            return RetryLater(
+                reason=f"not Resend's API: {reason}", after=_ACCOUNT_PAUSE, provider_wide=True, code=code
+            )
         case HTTPStatus.REQUEST_TIMEOUT | HTTPStatus.TOO_EARLY:
-            return RetryLater(reason=reason)
+            return RetryLater(reason=reason, code=code, may_have_arrived=True)
         case _ if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
-            return Failed(reason=reason)
+            return Failed(reason=reason, code=code)
         case _:
-            return RetryLater(reason=reason)
+            return RetryLater(reason=reason, code=code, may_have_arrived=True)
 
 
-def _accepted(body: bytes) -> Outcome:
+def _refusal_of_all(answer: _Answer) -> Outcome:
+    """What is wrong with one mail stands in `errors`; so the request was too large, or is not understood."""
+    refusal = _refusal(answer)
+    if not isinstance(refusal, Failed):
+        return refusal
+    return RetryLater(reason=refusal.reason, code=refusal.code, only_together=True)
+
+
+def _document(body: bytes) -> Any:  # noqa: ANN401  any JSON value, None for none
     try:
-        answer = orjson.loads(body)
+        return orjson.loads(body)
     except orjson.JSONDecodeError:
-        return RetryLater(reason="accepted without a readable answer")
-    if isinstance(answer, dict) and isinstance(answer.get("id"), str):
-        return Sent(provider_message_id=answer["id"])
-    return RetryLater(reason="accepted without an id")
+        return None
 
 
-def _fault(body: bytes) -> tuple[str, str]:
-    try:
-        fault = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return "", ""
-    if not isinstance(fault, dict):
-        return "", ""
-    return str(fault.get("name", "")), shortened(one_line(str(fault.get("message", ""))), 200)
+def _text(fault: Mapping[str, object]) -> str:
+    return shortened(one_line(str(fault.get("message", ""))), 200)
 
 
-def _pause(retry_after: str | None) -> timedelta:
-    if retry_after is None or not retry_after.isdecimal():
+def _pause(headers: Mapping[str, str]) -> timedelta:
+    """What `retry-after` asks for, in seconds."""
+    retry_after = headers.get("Retry-After", "")
+    if not retry_after.isdecimal():
         return _LIMIT_PAUSE
     return min(max(timedelta(seconds=int(retry_after[:6])), _LIMIT_PAUSE), _LONGEST_PAUSE)

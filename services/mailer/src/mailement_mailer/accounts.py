@@ -1,0 +1,198 @@
+"""The mail accounts that are in use here: a desk for each, how they fare, and what they told of their limits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+import asyncpg
+
+from mailement_common.clock import Clock
+from mailement_common.logs import logger
+from mailement_mailer.desk import Desk, Unit
+from mailement_mailer.providers.file import FileProvider
+from mailement_mailer.providers.fleet import AccountInUse, Fleet
+from mailement_mailer.providers.port import BatchProvider, Fault, Outcome, Provider, RateLimit, RetryLater
+from mailement_mailer.providers.resend import ResendProvider
+from mailement_mailer.routes import NoRoute, Route, RouteBook
+from mailement_mailer.settle import DEFAULT_PAUSE
+from mailement_newsletter.queries import pacing, senders
+from mailement_newsletter.queries.messages import Claimed, KnownKeys
+from mailement_newsletter.rules.pacing import Bucket, Want
+
+# A request's turn comes within this, or the desk rests and lets others have its mails.
+_LONGEST_TURN: Final = timedelta(seconds=2)
+# Faults that only the account's owner or the next day can mend.
+_PARKING: Final = frozenset({Fault.AUTH, Fault.QUOTA})
+_ANY_BURST: Final = 1_000_000
+
+log = logger(__name__)
+
+
+class Accounts:
+    """Desks by account. `spawn`, `turn`, `deliver` and `freed` are what the mailroom gives them."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        book: RouteBook,
+        fleet: Fleet,
+        clock: Clock,
+        *,
+        concurrency: int,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        turn: Callable[[Desk], Awaitable[bool]],
+        deliver: Callable[[Desk, Unit], Awaitable[None]],
+        freed: Callable[[], None],
+    ) -> None:
+        self._pool = pool
+        self._book = book
+        self._fleet = fleet
+        self._clock = clock
+        self._concurrency = concurrency
+        self._spawn = spawn
+        self._turn = turn
+        self._deliver = deliver
+        self._freed = freed
+        self._desks: dict[str, Desk] = {}
+        self._told: dict[str, RateLimit] = {}
+
+    @property
+    def trouble(self) -> str | None:
+        """Of the first account that has some."""
+        return next((desk.trouble for desk in self._desks.values() if desk.trouble is not None), None)
+
+    @property
+    def most_room(self) -> int:
+        """The most that any desk has; one that is not there yet would be empty."""
+        return max([self._concurrency, *(desk.room for desk in self._desks.values())])
+
+    @property
+    def longest(self) -> timedelta:
+        """The longest that any of them may take."""
+        return self._fleet.longest
+
+    @property
+    def known_keys(self) -> KnownKeys:
+        own = self._fleet.provider(None)
+        kept = {
+            ResendProvider.name: ResendProvider.idempotent_for,
+            FileProvider.name: FileProvider.idempotent_for,
+        }
+        if own.idempotent_for:
+            kept[own.name] = own.idempotent_for
+        return KnownKeys(own=own.name, kept=kept)
+
+    def provider(self, desk: Desk) -> Provider:
+        return self._fleet.provider(desk.account)
+
+    def desk_of(self, route: Route) -> Desk:
+        """The desk of the route's account, as the account is now."""
+        desk = self._desk(route.account_key, route.account)
+        desk.bucket = next((each for each in route.buckets if each.key == route.account_key), desk.bucket)
+        return desk
+
+    async def way_back(self, message: Claimed) -> Route | NoRoute:
+        """The way that a frozen mail took before, whatever way others take by now."""
+        way = await self._book.way_back(message.brand.id, message.sender_id, message.account_id)
+        if isinstance(way, Route) and (desk := self._desk(way.account_key, way.account)).is_resting:
+            return NoRoute(
+                until=self._clock.now() + DEFAULT_PAUSE, reason=desk.trouble or "the account rests"
+            )
+        return way
+
+    def is_certain(self, message: Claimed) -> bool:
+        """Whether a mail that is to be tried again is known not to have arrived: those that may have are told by keys."""
+        return message.place is None and (message.provider or "") not in self.known_keys.kept
+
+    def clear(self) -> list[tuple[Desk, list[Unit]]]:
+        """Everything that waits."""
+        return [(desk, desk.clear()) for desk in self._desks.values()]
+
+    def judge(self, desk: Desk, outcomes: Sequence[Outcome]) -> RetryLater | None:
+        """What outcomes say of the account. A refusal that would have met any mail lets the desk rest at once."""
+        refusal = next(
+            (each for each in outcomes if isinstance(each, RetryLater) and each.provider_wide), None
+        )
+        if refusal is not None:
+            desk.rest(_pause(refusal).total_seconds(), trouble=refusal.reason)
+        elif any(not isinstance(each, RetryLater) for each in outcomes):
+            desk.trouble = None
+        return refusal
+
+    async def report(self, desk: Desk, refusal: RetryLater | None) -> None:
+        """Lets the other mailers know: of a limit that the provider told, of an account that parks or slows down."""
+        await self._observe(desk)
+        if refusal is None:
+            return
+        now = self._clock.now()
+        if refusal.fault is Fault.RATE:
+            await pacing.slow_down(self._pool, desk.key, _pause(refusal), now)
+        elif refusal.fault in _PARKING and desk.account is not None:
+            until = now + _pause(refusal)
+            await senders.park(self._pool, desk.account.id, until=until, reason=refusal.reason)
+            log.warning(
+                "mail_account.parked",
+                account_id=desk.account.id,
+                until=until.isoformat(),
+                reason=refusal.reason,
+            )
+        self._book.forget()
+        self._freed()
+
+    async def turn(self, desk: Desk) -> bool:
+        """Waits until a request may be made, where they are counted. False: ask again, if the desk does not rest by now."""
+        if desk.bucket is None or not isinstance(self.provider(desk), BatchProvider):
+            return True
+        now = self._clock.now()
+        (grant,) = await pacing.reserve(self._pool, [Want(mails=1, buckets=(desk.bucket,))], now)
+        if grant.mails or grant.again_at is None:
+            return True
+        wait = grant.again_at - now
+        if wait > _LONGEST_TURN:
+            desk.rest(wait.total_seconds())
+        else:
+            await asyncio.sleep(wait.total_seconds())
+        return False
+
+    async def give_back(self, routes: Iterable[Route]) -> None:
+        """Days' shares of mails that did not leave."""
+        wants = [route.want(mails=1) for route in routes if route.days]
+        if wants:
+            await pacing.give_back(self._pool, wants)
+
+    def _desk(self, key: str, account: AccountInUse | None) -> Desk:
+        desk = self._desks.get(key)
+        if desk is None:
+            provider = self._fleet.provider(account)
+            batch_max = provider.batch_max if isinstance(provider, BatchProvider) else 1
+            desk = Desk(
+                key=key,
+                account=account,
+                concurrency=self._concurrency,
+                batch_max=batch_max,
+                spawn=self._spawn,
+                turn=self._turn,
+                deliver=self._deliver,
+                freed=self._freed,
+            )
+            self._desks[key] = desk
+        desk.account = account
+        return desk
+
+    async def _observe(self, desk: Desk) -> None:
+        provider = self.provider(desk)
+        told = provider.told if isinstance(provider, BatchProvider) else None
+        if told is None or self._told.get(desk.key) == told:
+            return
+        await pacing.observe(
+            self._pool, desk.key, limit=told.limit, window=told.window, now=self._clock.now()
+        )
+        self._told[desk.key] = told
+        desk.bucket = desk.bucket or Bucket(key=desk.key, burst=_ANY_BURST)
+
+
+def _pause(refusal: RetryLater) -> timedelta:
+    return refusal.after or DEFAULT_PAUSE

@@ -1,0 +1,172 @@
+"""One mail account at work: what waits for it, in fair order, and what is on the wire."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import uuid4
+
+from mailement_common.ids import BrandId
+from mailement_mailer.providers.fleet import AccountInUse
+from mailement_mailer.providers.port import RenderedMail
+from mailement_mailer.routes import Route
+from mailement_newsletter.queries.messages import BatchId, Claimed
+from mailement_newsletter.rules.pacing import Bucket
+
+# So many requests of a batch provider at the same time; it is the requests that it counts.
+_BATCHES_AT_ONCE: Final = 4
+# Mails in hand for each that can be on the wire: enough that claims are large, few enough that they are soon gone.
+_IN_HAND: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A mail that is ready to go."""
+
+    message: Claimed
+    mail: RenderedMail
+    route: Route
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """What goes out in one request. `batch` None: a single mail; `is_frozen`: the batch has gone out before."""
+
+    jobs: Sequence[Job]
+    batch: BatchId | None = None
+    is_frozen: bool = False
+
+
+@dataclass(order=True, slots=True)
+class _Entry:
+    """The urgent first, then brands in turn."""
+
+    priority: int
+    tag: int
+    number: int
+    unit: Unit = field(compare=False)
+
+
+class Desk:
+    """`key` names the account's bucket. `deliver` is called for each unit, so many at a time as there are slots; `turn`
+    before it, where requests are counted: it returns when one may be made.
+    """
+
+    def __init__(
+        self,
+        *,
+        key: str,
+        account: AccountInUse | None,
+        concurrency: int,
+        batch_max: int,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        turn: Callable[[Desk], Awaitable[bool]],
+        deliver: Callable[[Desk, Unit], Awaitable[None]],
+        freed: Callable[[], None],
+    ) -> None:
+        self.key = key
+        self.account = account
+        self.bucket: Bucket | None = None
+        self.trouble: str | None = None
+        self._slots = concurrency if batch_max == 1 else min(concurrency, _BATCHES_AT_ONCE)
+        self._batch_max = batch_max
+        self._capacity = self._slots * batch_max * (_IN_HAND if batch_max == 1 else 2)
+        self._spawn = spawn
+        self._turn = turn
+        self._deliver = deliver
+        self._freed = freed
+        self._waiting: list[_Entry] = []
+        self._in_hand = 0
+        self._busy = 0
+        self._resting_until = 0.0
+        self._numbers = 0
+        # Start-time fair queueing: a brand's mails stand as far apart as those of the others let them.
+        self._tag = 0
+        self._tags: dict[BrandId, int] = {}
+
+    @property
+    def room(self) -> int:
+        """How many more mails may be claimed for this account; none while it rests."""
+        return 0 if self.is_resting else max(0, self._capacity - self._in_hand)
+
+    @property
+    def is_resting(self) -> bool:
+        return time.monotonic() < self._resting_until
+
+    @property
+    def is_idle(self) -> bool:
+        return self._in_hand == 0
+
+    def take_in_hand(self, mails: int) -> None:
+        """They have been claimed for this account."""
+        self._in_hand += mails
+
+    def let_go(self, mails: int) -> None:
+        """They are done with, or back in the queue."""
+        was_short = self._capacity - self._in_hand < self._capacity // 2
+        self._in_hand -= mails
+        if self._in_hand == 0 or (was_short and self._capacity - self._in_hand >= self._capacity // 2):
+            self._freed()
+
+    def push(self, unit: Unit) -> None:
+        """Puts a unit in line and sees that somebody works."""
+        first = unit.jobs[0].message
+        brand = first.brand.id
+        tag = max(self._tag, self._tags.get(brand, 0)) + 1
+        self._tags[brand] = tag
+        self._numbers += 1
+        heapq.heappush(self._waiting, _Entry(first.priority, tag, self._numbers, unit))
+        if self._busy < self._slots:
+            self._busy += 1
+            self._spawn(self._work())
+
+    def rest(self, seconds: float, *, trouble: str | None = None) -> None:
+        """Takes nothing on for so long. What waits is to be cleared."""
+        self._resting_until = max(self._resting_until, time.monotonic() + seconds)
+        self.trouble = trouble or self.trouble
+
+    def clear(self) -> list[Unit]:
+        """Takes everything out of the line."""
+        waiting, self._waiting = self._waiting, []
+        return [entry.unit for entry in waiting]
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting and not self.is_resting:
+                # After the turn, so that whatever came meanwhile travels in the same request.
+                if await self._turn(self) and self._waiting:
+                    await self._deliver(self, self._take())
+        finally:
+            self._busy -= 1
+
+    def _take(self) -> Unit:
+        unit = self._pop()
+        if self._batch_max == 1 or not _can_share(unit):
+            return unit
+        jobs, aside = list(unit.jobs), []
+        while self._waiting and len(jobs) < self._batch_max:
+            entry = heapq.heappop(self._waiting)
+            if _can_share(entry.unit):
+                jobs.extend(entry.unit.jobs)
+            else:
+                aside.append(entry)
+        for entry in aside:
+            heapq.heappush(self._waiting, entry)
+        return Unit(jobs=jobs, batch=BatchId(uuid4()) if len(jobs) > 1 else None)
+
+    def _pop(self) -> Unit:
+        entry = heapq.heappop(self._waiting)
+        self._tag = max(self._tag, entry.tag)
+        if not self._waiting:
+            self._tags.clear()
+        return entry.unit
+
+
+def _can_share(unit: Unit) -> bool:
+    """A mail that has gone out before goes under its own key again, and alone."""
+    return unit.batch is None and all(
+        job.message.payload is None and job.message.tries == 0 for job in unit.jobs
+    )
