@@ -117,8 +117,9 @@ def _tried(
         if known or fault.line is None:
             yield _error(part, str(fault), fault.line)
         return
-    if part is Part.HTML and len(rendered.encode(errors="replace")) > _CLIPPED_BYTES:
-        yield _warning(part, f"{len(rendered) // 1000} KB: Gmail clips mails of more than 102 KB")
+    size = len(rendered.encode(errors="replace"))
+    if part is Part.HTML and size > _CLIPPED_BYTES:
+        yield _warning(part, f"{size // 1000} KB: Gmail clips mails of more than 102 KB")
     try:
         render(source, bare_values())
     except TemplateFault as fault:

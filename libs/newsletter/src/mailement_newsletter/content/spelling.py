@@ -6,7 +6,7 @@ from collections.abc import Collection
 from difflib import get_close_matches
 from typing import Final
 
-_LIKENESS: Final = 0.7
+_LIKENESS: Final = 0.65
 _LONGEST_NAME: Final = 100
 _MOST_NAMES: Final = 500
 
