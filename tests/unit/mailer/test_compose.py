@@ -3,11 +3,14 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from mailement_common.ids import SubscriberId
 from mailement_common.sealing import KeyRing
 from mailement_mailer.compose import CannotCompose, Composer, freeze, thaw
 from mailement_mailer.mailbox import Mailbox, NotAMailbox, parse_mailbox
 from mailement_mailer.providers.port import NotSendable
 from mailement_newsletter.links import read_unsubscribe_token
+from mailement_newsletter.queries.messages import MessageId
+from mailement_newsletter.rules.senders import MailKind
 from tests.support.mails import KEYS, NOON, a_brand, a_claimed, a_mail, a_recipient, a_step
 
 RING = KeyRing(KEYS)
@@ -39,6 +42,73 @@ def test_a_brands_own_sender_comes_first() -> None:
     assert str(mail.sender) == '"The \\"A\\" Team" <hi@acme.example>'
     assert mail.message_id.endswith("@acme.example>")
     assert mail.headers["List-Id"] == '"Acme" <acme.acme.example>'
+
+
+def test_a_chosen_sender_comes_before_the_brands_own() -> None:
+    chosen = Mailbox(name="Maria", address="maria@mail.acme.example")
+    brand = a_brand(sender_name="Acme", sender_address="hi@acme.example")
+    mail = composer().compose(a_claimed(brand=brand), a_step(), NOON, sender=chosen)
+    assert mail.sender == chosen
+    assert mail.message_id.endswith("@mail.acme.example>")
+    assert mail.headers["List-Id"] == '"Acme" <acme.mail.acme.example>'
+    assert "Reply-To" not in mail.headers
+
+
+@pytest.mark.parametrize(
+    ("given", "header"),
+    [
+        ("help@acme.example", "help@acme.example"),
+        ("Acme Help <help@acme.example>", '"Acme Help" <help@acme.example>'),
+        ("Ayuda Española <help@acme.example>", "help@acme.example"),
+    ],
+)
+def test_replies_go_where_the_sender_wishes(given: str, header: str) -> None:
+    assert composer().compose(a_claimed(), a_step(), NOON, reply_to=given).headers["Reply-To"] == header
+
+
+@pytest.mark.parametrize("wrong", ["nobody", "a@b.example\r\nBcc: c@d.example", "é@acme.example", ""])
+def test_an_impossible_reply_address_is_a_reason(wrong: str) -> None:
+    with pytest.raises(CannotCompose, match=r"^reply-to: "):
+        composer().compose(a_claimed(), a_step(), NOON, reply_to=wrong)
+
+
+@pytest.mark.parametrize("kind", [MailKind.DRIP, MailKind.CAMPAIGN])
+def test_mail_to_many_says_which_list_it_is_of(kind: MailKind) -> None:
+    mail = composer().compose(a_claimed(kind=kind), a_step(html="<p>Hi</p>"), NOON)
+    assert list(mail.headers) == [
+        "Date",
+        "List-Id",
+        "List-Unsubscribe",
+        "List-Unsubscribe-Post",
+        "Precedence",
+        "Feedback-ID",
+        "X-Mailement-Message",
+    ]
+    assert mail.headers["Precedence"] == "bulk"
+    assert "/unsubscribe/" in mail.text
+    assert mail.html is not None
+    assert "/unsubscribe/" in mail.html
+
+
+def test_an_answer_to_one_person_is_of_no_list_and_gets_no_footer() -> None:
+    step = a_step(html="<p>Hi</p>", text="Hi")
+    mail = composer().compose(a_claimed(kind=MailKind.TRANSACTIONAL), step, NOON)
+    assert list(mail.headers) == ["Date", "Feedback-ID", "X-Mailement-Message"]
+    assert (mail.html, mail.text) == ("<p>Hi</p>", "Hi")
+
+
+@pytest.mark.parametrize("kind", list(MailKind))
+def test_the_feedback_id_names_the_mail_and_nobody_who_gets_it(kind: MailKind) -> None:
+    first = composer().compose(a_claimed(kind=kind), a_step(), NOON)
+    other = a_claimed(
+        id=MessageId(8), kind=kind, dedupe_key="drip:9:2", recipient=a_recipient(id=SubscriberId(6))
+    )
+    second = composer().compose(other, a_step(), NOON)
+    assert first.headers["Feedback-ID"] == second.headers["Feedback-ID"]
+    fields = first.headers["Feedback-ID"].split(":")
+    assert fields[1:3] == ["acme", kind]
+    assert len(fields) == 4
+    assert 5 <= len(fields[3]) <= 15
 
 
 def test_the_local_part_stays_as_typed_and_the_domain_is_ascii() -> None:

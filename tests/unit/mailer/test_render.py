@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from mailement_mailer.plain import text_of
 from mailement_mailer.render import Renderer, Words
 from mailement_newsletter.content.sandbox import TemplateFault
 from tests.support.mails import LINK, a_brand, a_recipient, a_step
@@ -103,7 +104,8 @@ def test_what_a_database_cannot_hold_is_taken_out() -> None:
         "{% assign n = 9 %}" + "{% assign n = n | times: n %}" * 40,
         "{% for i in (1..9999) %}" + "{{ 'x' | append: 'y' }}" * 500 + "{% endfor %}",
         "{% for i in (1..9999) %}" + "{% assign a = 1 %}" * 2000 + "{% endfor %}",
-        "{% if true %}" * 200 + "{% endif %}" * 200,
+        "{% if true %}" * 31 + "{% endif %}" * 31,
+        "{{" * 200_000,
         "x" * 500_001,
     ],
 )
@@ -129,3 +131,82 @@ def test_filters_still_work_within_the_limits() -> None:
 )
 def test_odd_html_still_becomes_a_mail(html: str) -> None:
     assert LINK in render(html=html).text
+
+
+MJML = """<mjml><mj-head><mj-style>.big{font-size:30px}</mj-style></mj-head><mj-body><mj-section><mj-column>
+    <mj-text css-class="big">Hello {{ first_name | default: "friend" }}</mj-text>
+    <mj-button href="https://x.example/?plan={{ custom_fields.plan | url_encode }}">Go on</mj-button>
+    </mj-column></mj-section></mj-body></mjml>"""
+
+
+def test_mjml_becomes_html_and_text() -> None:
+    words = render(html=MJML, first_name="A&B")
+    assert words.html is not None
+    assert "<table" in words.html
+    assert "Hello A&amp;B" in words.html
+    assert 'href="https://x.example/?plan=pro"' in words.html
+    assert words.html.count(LINK) == 1
+    assert "Hello A&B" in words.text
+    assert "[Go on](https://x.example/?plan=pro)" in words.text
+
+
+def test_mjml_that_does_not_compile_is_a_fault() -> None:
+    with pytest.raises(TemplateFault, match="mj-include"):
+        render(html="<mjml><mj-body><mj-include path='x'/></mj-body></mjml>")
+
+
+def test_styles_are_written_into_the_elements_after_liquid() -> None:
+    words = render(
+        html="<style>p{color:{{ custom_fields.plan }}} @media print{p{color:black}}</style><p>Hi</p>"
+    )
+    assert words.html is not None
+    assert '<p style="color: pro;">Hi</p>' in words.html
+    assert "@media print" in words.html
+
+
+def test_styles_that_cannot_be_inlined_are_a_fault() -> None:
+    sheet = "<style>b{" + ";".join(f"p{i}:y" for i in range(3000)) + "}</style>"
+    with pytest.raises(TemplateFault, match="styles"):
+        render(html=sheet + "<b>x</b>" * 3000)
+
+
+def test_no_footer_is_added_where_none_is_wanted() -> None:
+    step = a_step(html="<p>Your order</p>", text=None)
+    words = Renderer().render(step, a_recipient(), a_brand(), LINK, with_footer=False)
+    assert words.html == "<p>Your order</p>"
+    assert words.text == "Your order\n"
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<p>Hi {{ first_name }}, of {{ city | upcase }}</p>",
+        '<p><a href="https://x.example/{{ custom_fields.plan }}">{{ first_name }}</a></p>',
+        "<ul><li>{{ first_name }}</li><li>{{ nothing }}</li></ul>",
+        "{% if city %}<p>{{ first_name }}</p>{% endif %}{% unless city %}<p>no</p>{% endunless %}",
+        "<table><tr><td>{% if nothing %}a{% else %}b{% endif %}</td><td>c</td></tr></table>",
+        "{% for i in (1..3) %}<p>{{ i }}</p>{% endfor %}",
+        "{% raw %}<p>{{ first_name }}</p>{% endraw %}",
+        "<p>{{ first_name | escape }} {{ '<b>x</b>' }} {{ 'a &amp; b' }}</p>",
+        "<p>{{ 'a,b' | split: ',' | join: ' ' | newline_to_br }}</p>",
+        "<title>{{ first_name }}</title><p title='{{ city }}'>x</p>",
+        "<p>{{ first_name }}</p>\ue0f00\ue0f1",
+        "<p>&#123;{ first_name }}</p>",
+    ],
+)
+def test_the_text_of_html_is_the_same_whether_made_once_or_for_each_mail(html: str) -> None:
+    person = a_recipient(first_name="Å & <B>")
+    words = Renderer().render(a_step(html=html, text=None), person, a_brand(), LINK, with_footer=False)
+    assert words.html is not None
+    assert words.text == text_of(words.html)
+
+
+def test_the_second_mail_of_a_source_is_not_the_first_ones() -> None:
+    renderer = Renderer()
+    step = a_step("Hi {{ first_name }}", html=MJML, text=None)
+    for name in ("Ada", "Bo", "Ada"):
+        words = renderer.render(step, a_recipient(first_name=name), a_brand(), LINK)
+        assert words.subject == f"Hi {name}"
+        assert words.html is not None
+        assert f"Hello {name}" in words.html
+        assert f"Hello {name}" in words.text

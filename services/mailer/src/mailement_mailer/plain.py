@@ -23,7 +23,6 @@ _OF_HTML: Final = re.compile(r"[<&]|newline_to_br|escape|strip_html|\bsafe\b")
 _BEGIN: Final = "\ue0f0"
 _END: Final = "\ue0f1"
 _PLACE: Final = re.compile(rf"{_BEGIN}(\d+){_END}")
-_TRAILING_SPACES: Final = re.compile(r"[ \t]+$", re.MULTILINE)
 
 
 class PlainText:
@@ -38,7 +37,7 @@ class PlainText:
         text_source = self._text_source(source)
         if text_source is None:
             return text_of(html)
-        return self._templates.text.render(text_source, values)
+        return _tidied(self._templates.text.render(text_source, values))
 
 
 def text_of(html: str) -> str:
@@ -48,7 +47,7 @@ def text_of(html: str) -> str:
     except Exception as error:
         # HTML of any shape comes here; a converter that gives up is the template's fault.
         raise TemplateFault(f"no text can be made of the html: {type(error).__name__}") from error
-    return _TRAILING_SPACES.sub("", text).strip() + "\n"
+    return _tidied(text)
 
 
 def _text_source(source: str) -> str | None:
@@ -61,6 +60,10 @@ def _text_source(source: str) -> str | None:
     if "{{" in text or "{%" in text:
         return None
     return _PLACE.sub(lambda found: liquid[int(found[1])], text)
+
+
+def _tidied(text: str) -> str:
+    return "\n".join(line.rstrip(" \t") for line in text.split("\n")).strip() + "\n"
 
 
 def _decides(liquid: str) -> bool:
