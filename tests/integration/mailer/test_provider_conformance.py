@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mailement_mailer.providers.file import FileProvider
-from mailement_mailer.providers.port import Failed, Provider, RetryLater, Sent, Uncertain
+from mailement_mailer.providers.port import BatchProvider, Failed, Provider, RetryLater, Sent, Uncertain
 from mailement_mailer.providers.resend import ResendProvider
 from mailement_mailer.providers.smtp import SmtpProvider
 from mailement_mailer.settings import SmtpTls
@@ -121,6 +121,26 @@ async def test_an_answer_that_is_lost_behind_the_mail_is_told_as_what_it_is(rig:
     outcome = await rig.provider.send(a_mail())
     assert isinstance(outcome, RetryLater if rig.provider.idempotent_for else Uncertain)
     assert rig.arrived() == 1
+
+
+async def test_a_batch_is_as_good_as_its_mails(rig: Rig) -> None:
+    if not isinstance(rig.provider, BatchProvider):
+        pytest.skip("this provider takes one mail at a time")
+    mails = [a_mail("drip:1:1"), a_mail("drip:1:2"), a_mail("drip:1:3")]
+    first = await rig.provider.send_batch("batch:1", mails)
+    assert {type(outcome) for outcome in first} == {Sent}
+    assert rig.arrived() == 3
+    assert await rig.provider.send_batch("batch:1", mails) == first
+    assert rig.arrived() == 3
+
+
+async def test_a_batch_that_is_refused_for_now_is_tried_again_whole(rig: Rig) -> None:
+    if not isinstance(rig.provider, BatchProvider):
+        pytest.skip("this provider takes one mail at a time")
+    rig.refuse_for_now()
+    outcomes = await rig.provider.send_batch("batch:1", [a_mail("drip:1:1"), a_mail("drip:1:2")])
+    assert [type(outcome) for outcome in outcomes] == [RetryLater, RetryLater]
+    assert rig.arrived() == 0
 
 
 async def test_closing_twice_is_harmless(rig: Rig) -> None:

@@ -2,12 +2,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from mailement_mailer.providers.port import Failed, RetryLater, Sent, Uncertain
+from mailement_mailer.providers.port import (
+    Failed,
+    Fault,
+    RateLimit,
+    RenderedMail,
+    RetryLater,
+    Sent,
+    Uncertain,
+)
 from mailement_mailer.providers.resend import ResendProvider
+from mailement_newsletter.queries.messages import MessageId
 from tests.support.fake_resend import API_KEY, FakeResend, fake_resend
 from tests.support.mails import LINK, a_mail
 
@@ -82,7 +92,7 @@ async def test_a_fault_of_the_account_says_so(fake: FakeResend) -> None:
     outcome = await provider.send(a_mail())
     await provider.close()
     assert isinstance(outcome, RetryLater)
-    assert outcome.reason.startswith("account: 401 missing_api_key")
+    assert outcome.reason.startswith("account: 403 invalid_api_key")
 
 
 @pytest.mark.parametrize(
@@ -141,3 +151,102 @@ async def test_no_resend_is_no_fault_of_the_mail(unused_port: int) -> None:
     await provider.close()
     assert isinstance(outcome, RetryLater)
     assert outcome.provider_wide
+
+
+def some_mails(count: int, **changes: object) -> list[RenderedMail]:
+    return [
+        a_mail(f"drip:{number}:1", id=MessageId(number), recipient=f"r{number}@example.org", **changes)
+        for number in range(count)
+    ]
+
+
+async def test_a_hundred_mails_are_one_request(fake: FakeResend, provider: ResendProvider) -> None:
+    outcomes = await provider.send_batch("batch:1", some_mails(provider.batch_max))
+    assert {type(outcome) for outcome in outcomes} == {Sent}
+    assert (fake.requests, fake.batches) == (1, [100])
+    assert [mail["to"] for mail in fake.mails] == [[f"r{number}@example.org"] for number in range(100)]
+
+
+async def test_each_mail_of_a_batch_gets_its_own_id_around_those_that_are_refused(
+    fake: FakeResend, provider: ResendProvider
+) -> None:
+    fake.refuse_examples = True
+    mails = some_mails(5)
+    mails[1] = replace(mails[1], recipient="x@example.com")
+    mails[3] = replace(mails[3], recipient="y@test.com")
+    outcomes = await provider.send_batch("batch:1", mails)
+    assert [type(outcome) for outcome in outcomes] == [Sent, Failed, Sent, Failed, Sent]
+    again = await provider.send_batch("batch:1", mails)
+    assert again == outcomes
+    assert [mail["to"] for mail in fake.mails] == [["r0@example.org"], ["r2@example.org"], ["r4@example.org"]]
+
+
+async def test_a_batch_whose_answer_is_lost_is_found_again_by_its_key(
+    fake: FakeResend, provider: ResendProvider
+) -> None:
+    mails = some_mails(3)
+    fake.drop = True
+    lost = await provider.send_batch("batch:1", mails)
+    assert all(isinstance(outcome, RetryLater) and outcome.may_have_arrived for outcome in lost)
+    fake.drop, fake.break_after_taking = False, True
+    broken = await provider.send_batch("batch:1", mails)
+    assert all(isinstance(outcome, RetryLater) and outcome.may_have_arrived for outcome in broken)
+    fake.break_after_taking = False
+    found = await provider.send_batch("batch:1", mails)
+    assert all(isinstance(outcome, Sent) for outcome in found)
+    assert len(fake.mails) == 3
+
+
+async def test_another_order_under_the_same_key_is_uncertain(
+    fake: FakeResend, provider: ResendProvider
+) -> None:
+    mails = some_mails(3)
+    await provider.send_batch("batch:1", mails)
+    outcomes = await provider.send_batch("batch:1", mails[::-1])
+    assert {type(outcome) for outcome in outcomes} == {Uncertain}
+    assert len(fake.mails) == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "name"), [(413, ""), (400, "validation_error"), (403, "validation_error")]
+)
+async def test_a_batch_that_is_refused_as_a_whole_may_go_mail_by_mail(
+    fake: FakeResend, provider: ResendProvider, status: int, name: str
+) -> None:
+    fake.refuse_next(status, name)
+    outcomes = await provider.send_batch("batch:1", some_mails(2))
+    assert all(isinstance(outcome, RetryLater) and outcome.only_together for outcome in outcomes)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"<html>proxy</html>",
+        b'{"data": [{"id": "a"}]}',
+        b'{"data": [{"id": "a"}, {"id": "b"}], "errors": [{"index": 7, "message": "no"}]}',
+        b'{"data": 7}',
+    ],
+)
+async def test_a_yes_that_does_not_fit_the_batch_is_asked_again(
+    fake: FakeResend, provider: ResendProvider, answer: bytes
+) -> None:
+    fake.answer = answer
+    outcomes = await provider.send_batch("batch:1", some_mails(2))
+    assert all(isinstance(outcome, RetryLater) and outcome.may_have_arrived for outcome in outcomes)
+
+
+async def test_the_limit_that_resend_tells_is_heard(fake: FakeResend, provider: ResendProvider) -> None:
+    assert provider.told is None
+    fake.per_second = 5
+    await provider.send(a_mail())
+    assert provider.told == RateLimit(limit=5, window=timedelta(seconds=1))
+
+
+@pytest.mark.parametrize(("name", "hours"), [("daily_quota_exceeded", 1), ("monthly_quota_exceeded", 6)])
+async def test_a_quota_is_not_a_matter_of_seconds(
+    fake: FakeResend, provider: ResendProvider, name: str, hours: int
+) -> None:
+    fake.refuse_next(429, name)
+    outcome = await provider.send(a_mail())
+    assert isinstance(outcome, RetryLater)
+    assert (outcome.after, outcome.fault) == (timedelta(hours=hours), Fault.QUOTA)

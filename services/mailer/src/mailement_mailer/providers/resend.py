@@ -241,11 +241,13 @@ def _refusal(answer: _Answer) -> Outcome:
 
 
 def _refusal_of_all(answer: _Answer) -> Outcome:
-    """What is wrong with one mail stands in `errors`; so the request was too large, or is not understood."""
+    """The request was too large or is not understood, or one mail's sender spoils it: alone, the others may be taken."""
     refusal = _refusal(answer)
-    if not isinstance(refusal, Failed):
-        return refusal
-    return RetryLater(reason=refusal.reason, code=refusal.code, only_together=True)
+    match refusal:
+        case Failed() | RetryLater(fault=Fault.AUTH, provider_wide=False):
+            return RetryLater(reason=refusal.reason, code=refusal.code, only_together=True)
+        case _:
+            return refusal
 
 
 def _document(body: bytes) -> Any:  # noqa: ANN401  any JSON value, None for none
