@@ -9,7 +9,7 @@ from uuid import UUID
 from mailement_common.ids import BrandId, SubscriberId
 from mailement_mailer.mailbox import Mailbox
 from mailement_mailer.providers.port import RenderedMail
-from mailement_newsletter.ids import StepId
+from mailement_newsletter.ids import DripId, StepId
 from mailement_newsletter.queries.messages import (
     Claimed,
     MessageId,
@@ -81,4 +81,4 @@ def a_claimed(**changes: Any) -> Claimed:
 def a_step(
     subject: str = "Welcome", *, html: str | None = None, text: str | None = "Hello {{ first_name }}"
 ) -> StepContent:
-    return StepContent(subject=subject, html=html, text=text)
+    return StepContent(drip_id=DripId(4), subject=subject, html=html, text=text)

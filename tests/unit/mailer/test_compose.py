@@ -106,7 +106,7 @@ def test_the_feedback_id_names_the_mail_and_nobody_who_gets_it(kind: MailKind) -
     second = composer().compose(other, a_step(), NOON)
     assert first.headers["Feedback-ID"] == second.headers["Feedback-ID"]
     fields = first.headers["Feedback-ID"].split(":")
-    assert fields[1:3] == ["acme", kind]
+    assert fields[:3] == ["drip-4", "acme", kind]
     assert len(fields) == 4
     assert 5 <= len(fields[3]) <= 15
 

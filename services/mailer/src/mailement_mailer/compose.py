@@ -67,7 +67,7 @@ class Composer:
                 subject=words.subject,
                 html=words.html,
                 text=words.text,
-                headers=_headers(message, sender, _reply_to(reply_to), link, now),
+                headers=_headers(message, content, sender, _reply_to(reply_to), link, now),
                 message_id=_message_id(message.key, sender),
             )
         except NotSendable as fault:
@@ -145,13 +145,18 @@ def _reply_to(text: str | None) -> Mailbox | None:
 
 
 def _headers(
-    message: Claimed, sender: Mailbox, reply_to: Mailbox | None, link: str, now: datetime
+    message: Claimed,
+    content: StepContent,
+    sender: Mailbox,
+    reply_to: Mailbox | None,
+    link: str,
+    now: datetime,
 ) -> Mapping[str, str]:
     return {
         "Date": format_datetime(now),
         **({} if reply_to is None else {"Reply-To": str(reply_to)}),
         **_list_headers(message, sender, link),
-        "Feedback-ID": _feedback_id(message),
+        "Feedback-ID": _feedback_id(message, content),
         "X-Mailement-Message": str(message.id),
     }
 
@@ -173,10 +178,10 @@ def _list_headers(message: Claimed, sender: Mailbox, link: str) -> Mapping[str, 
             assert_never(message.kind)
 
 
-def _feedback_id(message: Claimed) -> str:
-    """What Gmail counts complaints by: the mail, the brand, the stream and us; the same for all who get the mail."""
-    mail = "" if message.step_id is None else f"step-{message.step_id}"
-    return f"{mail}:{message.brand.slug}:{message.kind}:{_FEEDBACK_SENDER}"
+def _feedback_id(message: Claimed, content: StepContent) -> str:
+    """What Gmail counts complaints by: the series, the brand, the stream and us; the same for all who get the mail."""
+    series = "" if content.drip_id is None else f"drip-{content.drip_id}"
+    return f"{series}:{message.brand.slug}:{message.kind}:{_FEEDBACK_SENDER}"
 
 
 def _list_id(brand: SendingBrand, sender: Mailbox) -> str:

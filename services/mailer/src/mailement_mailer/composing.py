@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -64,17 +64,10 @@ def _compose_some(composer: Composer, drafts: Sequence[Draft], now: datetime) ->
 
 def _compose(composer: Composer, draft: Draft, now: datetime) -> RenderedMail | Fate:
     try:
-        mail = composer.compose(_from(draft.message, draft.route), draft.content, now)
+        return composer.compose(
+            draft.message, draft.content, now, sender=draft.route.mailbox, reply_to=draft.route.reply_to
+        )
     except CannotCompose as fault:
         return refused(draft.message, str(fault), now=now)
     except Exception as error:  # noqa: BLE001  a defect of ours: the next release may render what this cannot
         return put_off(draft.message, f"composing broke: {type(error).__name__}: {error}", now=now)
-    if draft.message.payload is None and draft.route.reply_to is not None:
-        return replace(mail, headers={**mail.headers, "Reply-To": draft.route.reply_to})
-    return mail
-
-
-def _from(message: Claimed, route: Route) -> Claimed:
-    """The route knows better than the brand who writes."""
-    brand = replace(message.brand, sender_name=route.mailbox.name, sender_address=route.mailbox.address)
-    return replace(message, brand=brand)

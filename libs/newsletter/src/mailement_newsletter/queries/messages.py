@@ -13,7 +13,7 @@ import asyncpg
 
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId, SubscriberId
-from mailement_newsletter.ids import StepId
+from mailement_newsletter.ids import DripId, StepId
 from mailement_newsletter.rules.senders import MailAccountId, MailKind, SenderId
 
 SQL: Final = queries_beside(__file__)
@@ -121,8 +121,9 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepContent:
-    """Liquid source; at least one of `html` and `text` is there."""
+    """HTML, MJML and text with Liquid; at least one of `html` and `text` is there. `drip_id`: whose step it is."""
 
+    drip_id: DripId | None = None
     subject: str
     html: str | None
     text: str | None
@@ -203,7 +204,9 @@ class KnownKeys:
 async def step_contents(pool: asyncpg.Pool, steps: Sequence[StepId]) -> dict[StepId, StepContent]:
     rows = await pool.fetch(SQL["step_contents"], list(steps))
     return {
-        StepId(row["id"]): StepContent(subject=row["subject"], html=row["html"], text=row["body_text"])
+        StepId(row["id"]): StepContent(
+            drip_id=DripId(row["drip_id"]), subject=row["subject"], html=row["html"], text=row["body_text"]
+        )
         for row in rows
     }
 

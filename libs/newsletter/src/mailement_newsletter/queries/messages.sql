@@ -2,6 +2,7 @@
 -- What the claimed steps say, each step once however many mails it becomes.
 SELECT
     t.id,
+    t.drip_id,
     t.subject,
     t.html,
     t.body_text
