@@ -50,6 +50,14 @@ async def test_the_mail_goes_over_in_resends_words(fake: FakeResend, provider: R
     ]
 
 
+async def test_the_address_for_replies_is_a_field_of_resends(
+    fake: FakeResend, provider: ResendProvider
+) -> None:
+    await provider.send(a_mail(headers={"Reply-To": '"Help" <help@acme.example>', "Precedence": "bulk"}))
+    assert fake.mails[0]["reply_to"] == '"Help" <help@acme.example>'
+    assert fake.mails[0]["headers"] == {"Precedence": "bulk"}
+
+
 async def test_a_lost_answer_is_found_again_by_the_key(fake: FakeResend, provider: ResendProvider) -> None:
     fake.drop = True
     assert isinstance(await provider.send(a_mail()), RetryLater)

@@ -31,8 +31,8 @@ _KEY_CHARACTERS: Final = 256
 _BATCH_MAX: Final = 100
 _TOTAL_SECONDS: Final = 60
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=_TOTAL_SECONDS, sock_connect=10, sock_read=30)
-# Resend sets these itself and would send ours a second time or refuse them.
-_OWN_HEADERS: Final = frozenset({"date", "message-id"})
+# Resend sets these itself, the last from a field of its own, and would send ours a second time or refuse them.
+_OWN_HEADERS: Final = frozenset({"date", "message-id", "reply-to"})
 
 _ACCOUNT_FAULTS: Final = frozenset({"missing_api_key", "invalid_api_key", "restricted_api_key"})
 # By the day: 100 mails, by the month: 3,000 (free plan). Nobody tells when a day ends there, so we ask now and then.
@@ -156,6 +156,8 @@ def _body(mail: RenderedMail) -> dict[str, object]:
     }
     if mail.html is not None:
         body["html"] = mail.html
+    if "Reply-To" in mail.headers:
+        body["reply_to"] = mail.headers["Reply-To"]
     return body
 
 
