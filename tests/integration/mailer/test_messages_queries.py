@@ -1,15 +1,32 @@
 from __future__ import annotations
 
-from datetime import timedelta
+import asyncio
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-import asyncpg
-import orjson
 import pytest
 
-from mailement_newsletter.queries import messages
-from mailement_newsletter.queries.messages import Claimed, Departure, Expired, Fate, MessageState
+from mailement_common.ids import BrandId
+from mailement_newsletter.commands import ById
+from mailement_newsletter.queries import lanes, messages
+from mailement_newsletter.queries.lanes import Claims, Portion
+from mailement_newsletter.queries.messages import (
+    Attempt,
+    AttemptOutcome,
+    BatchId,
+    Claimed,
+    Departure,
+    Expired,
+    Fate,
+    KnownKeys,
+    MessageState,
+    Place,
+)
+from mailement_newsletter.rules.lanes import Lane
+from mailement_newsletter.rules.senders import MailKind
+from mailement_newsletter.usecases.leave import unsubscribe
 from tests.support.database import Database
 from tests.support.ledger import Ledger, new_ledger
 from tests.support.mails import NOON
@@ -23,43 +40,65 @@ async def ledger(database: Database) -> Ledger:
     return await new_ledger(database.pool)
 
 
+def lane_of(ledger: Ledger, *, priority: int = 1) -> Lane:
+    return Lane(priority=priority, brand_id=BrandId(ledger.brand_id), kind=MailKind.DRIP, id=ledger.drip_id)
+
+
+async def claim(ledger: Ledger, mails: int = 10) -> Claims:
+    portion = Portion(lane=lane_of(ledger), mails=mails, lease_until=LEASE_END)
+    return await lanes.claim(ledger.pool, [portion], now=NOON, lease_token=uuid4())
+
+
 async def claim_one(ledger: Ledger) -> Claimed:
-    claims = await messages.claim(ledger.pool, now=NOON, lease_until=LEASE_END, lease_token=uuid4(), limit=10)
-    (claimed,) = claims.claimed
+    (claimed,) = (await claim(ledger)).claimed
     return claimed
 
 
-async def start_one(ledger: Ledger, claimed: Claimed, *, provider: str = "resend") -> bool:
-    departure = Departure(
-        id=claimed.id, lease_token=claimed.lease_token, payload={"a": 1}, attempt=claimed.attempts + 1
-    )
-    started = await messages.start(
-        ledger.pool, [departure], provider=provider, now=NOON, lease_until=LEASE_END
-    )
-    return claimed.id in started
+def departure(claimed: Claimed, **changes: Any) -> Departure:
+    facts: dict[str, Any] = {
+        "id": claimed.id,
+        "lease_token": claimed.lease_token,
+        "lease_until": LEASE_END,
+        "payload": {"a": 1},
+        "attempt": claimed.attempts + 1,
+        "provider": "resend",
+        "place": claimed.place,
+    }
+    return Departure(**{**facts, **changes})
+
+
+async def start_one(ledger: Ledger, claimed: Claimed, **changes: Any) -> bool:
+    return claimed.id in await messages.start(ledger.pool, [departure(claimed, **changes)], now=NOON)
+
+
+def keys(provider: str = "resend", kept: timedelta = HOUR) -> KnownKeys:
+    return KnownKeys(own=provider, kept={provider: kept} if kept else {})
 
 
 async def expire(
     ledger: Ledger, *, after: timedelta = timedelta(0), keeps_keys: timedelta = HOUR, provider: str = "resend"
 ) -> list[Expired]:
     return await messages.expire(
-        ledger.pool,
-        now=LEASE_END + after,
-        provider=provider,
-        idempotent_for=keeps_keys,
-        max_attempts=8,
-        limit=100,
+        ledger.pool, now=LEASE_END + after, keys=keys(provider, keeps_keys), max_tries=8, limit=100
     )
+
+
+def fate(claimed: Claimed, state: MessageState, **changes: Any) -> Fate:
+    facts: dict[str, Any] = {
+        "id": claimed.id,
+        "lease_token": claimed.lease_token,
+        "state": state,
+        "attempts": claimed.attempts + 1,
+        "tries": claimed.tries + 1,
+    }
+    return Fate(**{**facts, **changes})
 
 
 async def test_a_claim_locks_nothing_out_and_takes_nothing_twice(ledger: Ledger) -> None:
     await ledger.messages(5)
 
     async def ids(limit: int) -> set[int]:
-        claims = await messages.claim(
-            ledger.pool, now=NOON, lease_until=LEASE_END, lease_token=uuid4(), limit=limit
-        )
-        return {message.id for message in claims.claimed}
+        return {message.id for message in (await claim(ledger, limit)).claimed}
 
     first, second, third = await ids(2), await ids(10), await ids(10)
     assert (len(first), len(second), len(third)) == (2, 3, 0)
@@ -77,8 +116,7 @@ async def test_starting_freezes_once(ledger: Ledger) -> None:
     await ledger.messages(1)
     claimed = await claim_one(ledger)
     assert await start_one(ledger, claimed)
-    again = Departure(id=claimed.id, lease_token=claimed.lease_token, payload={"other": 2}, attempt=1)
-    await messages.start(ledger.pool, [again], provider="resend", now=NOON, lease_until=LEASE_END)
+    assert await start_one(ledger, claimed, payload={"other": 2})
     row = await ledger.row(claimed.id)
     assert (row["payload"], row["attempts"], row["state"]) == ({"a": 1}, 1, "sending")
 
@@ -86,22 +124,16 @@ async def test_starting_freezes_once(ledger: Ledger) -> None:
 async def test_nothing_starts_on_a_lease_that_is_over_or_not_ours(ledger: Ledger) -> None:
     await ledger.messages(1)
     claimed = await claim_one(ledger)
-    late = Departure(id=claimed.id, lease_token=claimed.lease_token, payload={}, attempt=1)
-    foreign = Departure(id=claimed.id, lease_token=UUID(int=9), payload={}, attempt=1)
-    assert not await messages.start(
-        ledger.pool, [late], provider="smtp", now=LEASE_END, lease_until=LEASE_END + HOUR
-    )
-    assert not await messages.start(ledger.pool, [foreign], provider="smtp", now=NOON, lease_until=LEASE_END)
+    assert not await messages.start(ledger.pool, [departure(claimed)], now=LEASE_END)
+    assert not await start_one(ledger, claimed, lease_token=UUID(int=9))
 
 
 async def test_an_outcome_under_a_foreign_lease_is_refused(ledger: Ledger) -> None:
     await ledger.messages(1)
     claimed = await claim_one(ledger)
     await start_one(ledger, claimed)
-    fate = Fate(
-        id=claimed.id, lease_token=UUID(int=9), state=MessageState.FAILED, attempts=1, finished_at=NOON
-    )
-    assert await messages.record(ledger.pool, [fate]) == set()
+    foreign = fate(claimed, MessageState.FAILED, lease_token=UUID(int=9), finished_at=NOON)
+    assert await messages.record(ledger.pool, [foreign]) == set()
     assert await ledger.state(claimed.id) == "sending"
 
 
@@ -143,142 +175,167 @@ async def test_what_fell_silent_on_the_wire_is_repeated_only_where_the_key_is_kn
 
 async def test_what_makes_mailers_fall_silent_again_and_again_comes_to_an_end(ledger: Ledger) -> None:
     (message,) = await ledger.messages(1)
-    await ledger.pool.execute("UPDATE messages SET attempts = 7 WHERE id = $1", message)
+    await ledger.pool.execute("UPDATE messages SET tries = 7 WHERE id = $1", message)
     await start_one(ledger, await claim_one(ledger))
     (expired,) = await expire(ledger)
     assert expired.state is MessageState.UNCERTAIN
 
 
-@pytest.fixture
-async def full(database: Database) -> Ledger:
-    """60,000 rows: 30,000 sent, 24,000 that wait for a retry in the future, 5,900 due, 100 leased."""
-    ledger = await new_ledger(database.pool)
-    async with database.pool.acquire() as connection:
-        await connection.execute(
-            """INSERT INTO subscribers (brand_id, email, email_key, status)
-            SELECT 1, n || '@example.org', n || '@example.org', 'confirmed' FROM generate_series(1, 20000) AS n"""
-        )
-        await connection.execute(
-            """INSERT INTO messages (brand_id, subscriber_id, kind, drip_step_id, dedupe_key, state, priority, not_before,
-                lease_token, lease_until, created_at)
-            SELECT 1, 1 + n % 20000, 'drip', 1, 'k' || n,
-                CASE WHEN n <= 30000 THEN 'sent' WHEN n <= 59900 THEN 'queued' ELSE 'sending' END,
-                n % 2,
-                CASE WHEN n <= 54000 THEN '2026-03-02'::timestamptz ELSE '2026-03-01'::timestamptz END,
-                CASE WHEN n > 59900 THEN gen_random_uuid() END,
-                CASE WHEN n > 59900 THEN '2026-03-01'::timestamptz END,
-                '2026-03-01'
-            FROM generate_series(1, 60000) AS n"""
-        )
-        await connection.execute("VACUUM ANALYZE messages")
-        await connection.execute("VACUUM ANALYZE subscribers")
-    return ledger
-
-
-@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
-async def test_the_claim_costs_what_is_due_and_not_what_is_stored(full: Ledger, mode: str) -> None:
-    plan, pages = await _explain(
-        full,
-        mode,
-        "claim",
-        "timestamptz, bigint, uuid, timestamptz",
-        f"'{NOON.isoformat()}', 32, '{uuid4()}', '{LEASE_END.isoformat()}'",
+async def test_every_attempt_is_in_the_history_also_one_that_was_cut_off(ledger: Ledger) -> None:
+    (message,) = await ledger.messages(1)
+    first = await claim_one(ledger)
+    await start_one(ledger, first)
+    await expire(ledger)
+    second = await claim_one(ledger)
+    await start_one(ledger, second)
+    attempt = Attempt(started_at=NOON, outcome=AttemptOutcome.FAILED, code="422", reason="no", duration_ms=12)
+    await messages.record(
+        ledger.pool, [fate(second, MessageState.FAILED, finished_at=NOON, error="no", attempt=attempt)]
     )
-    scans = _scans(plan)
-    assert ("Seq Scan", "messages") not in scans
-    assert ("Seq Scan", "subscribers") not in scans
-    assert "messages_ready" in _indexes(plan)
-    assert pages < 3000, f"{pages} pages for 32 messages"
+    assert await ledger.attempts(message) == [(1, "interrupted", None), (2, "failed", "422")]
+    row = await ledger.row(message)
+    assert (row["state"], row["attempts"], row["tries"]) == ("failed", 2, 2)
 
 
-async def test_a_claim_with_nothing_due_walks_over_no_waiting_retry(full: Ledger) -> None:
-    await full.pool.execute("UPDATE messages SET state = 'sent' WHERE not_before < $1", NOON)
-    await full.pool.execute("VACUUM messages")
-    _, pages = await _explain(
-        full,
-        "auto",
-        "claim",
-        "timestamptz, bigint, uuid, timestamptz",
-        f"'{NOON.isoformat()}', 32, '{uuid4()}', '{LEASE_END.isoformat()}'",
+async def test_an_account_and_a_sender_stay_with_a_frozen_mail(ledger: Ledger) -> None:
+    (message,) = await ledger.messages(1)
+    claimed = await claim_one(ledger)
+    await start_one(ledger, claimed, account_id=3, sender_id=4)
+    await expire(ledger)
+    again = await claim_one(ledger)
+    assert (again.account_id, again.sender_id, again.provider) == (3, 4, "resend")
+    assert (again.first_attempt_at, again.tries) == (NOON, 1)
+    row = await ledger.row(message)
+    assert (row["mail_account_id"], row["sender_id"]) == (3, 4)
+
+
+async def test_a_thawed_mail_is_as_if_it_had_never_gone_out(ledger: Ledger) -> None:
+    (message,) = await ledger.messages(1)
+    claimed = await claim_one(ledger)
+    place = Place(batch=BatchId(uuid4()), position=0)
+    await start_one(ledger, claimed, place=place)
+    await messages.record(ledger.pool, [fate(claimed, MessageState.QUEUED, tries=0, thaw=True)])
+    row = await ledger.row(message)
+    assert (row["payload"], row["batch_id"], row["first_attempt_at"], row["not_before"]) == (
+        None,
+        None,
+        None,
+        NOON,
     )
-    assert pages < 60, f"{pages} pages to find nothing"
 
 
-@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
-async def test_the_sweep_reads_the_leased_alone(full: Ledger, mode: str) -> None:
-    plan, _ = await _explain(
-        full,
-        mode,
-        "expire",
-        "timestamptz, bigint, text, interval, int",
-        f"'{NOON.isoformat()}', 500, 'smtp', '0', 8",
+async def batch_of(ledger: Ledger, count: int, **changes: Any) -> tuple[BatchId, list[Claimed]]:
+    """Mails that are on the wire together, in the reverse of the order of their ids."""
+    await ledger.messages(count)
+    claimed = list((await claim(ledger, count)).claimed)[::-1]
+    batch = BatchId(uuid4())
+    departures = [
+        departure(each, place=Place(batch=batch, position=number), **changes)
+        for number, each in enumerate(claimed)
+    ]
+    await messages.start(ledger.pool, departures, now=NOON)
+    return batch, claimed
+
+
+async def claim_batches(ledger: Ledger, *, now: datetime = LEASE_END, **changes: Any) -> list[list[Claimed]]:
+    facts: dict[str, Any] = {"keys": keys(), "max_tries": 8, "limit": 10}
+    return await lanes.claim_batches(
+        ledger.pool, now=now, lease_until=now + HOUR, lease_token=uuid4(), **{**facts, **changes}
     )
-    assert ("Seq Scan", "messages") not in _scans(plan)
-    assert "messages_leased" in _indexes(plan)
 
 
-@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
+async def test_a_batch_whose_mailer_died_is_claimed_whole_and_in_its_order(ledger: Ledger) -> None:
+    batch, sent = await batch_of(ledger, 5)
+    assert await expire(ledger) == []
+    (members,) = await claim_batches(ledger)
+    assert [member.id for member in members] == [each.id for each in sent]
+    assert {member.place.batch for member in members if member.place} == {batch}
+    assert {member.tries for member in members} == {1}
+    assert await ledger.attempts(members[0].id) == [(1, "interrupted", None)]
+    assert await claim_batches(ledger) == []
+
+
+async def test_a_batch_is_claimed_whole_though_a_recipient_has_left(ledger: Ledger) -> None:
+    _, sent = await batch_of(ledger, 3)
+    await unsubscribe(ledger.pool, BrandId(ledger.brand_id), ById(subscriber_id=sent[1].recipient.id))
+    (members,) = await claim_batches(ledger)
+    assert len(members) == 3
+
+
+async def test_a_batch_goes_to_one_mailer(ledger: Ledger) -> None:
+    await batch_of(ledger, 20)
+    claims = await asyncio.gather(*(claim_batches(ledger) for _ in range(5)))
+    assert sorted(len(members) for batches in claims for members in batches) == [20]
+
+
+async def test_a_batch_that_waits_for_its_next_attempt_is_left_alone_until_then(ledger: Ledger) -> None:
+    _, sent = await batch_of(ledger, 2)
+    again_at = LEASE_END + HOUR / 2
+    await messages.record(
+        ledger.pool, [fate(each, MessageState.SENDING, not_before=again_at) for each in sent]
+    )
+    assert await claim_batches(ledger) == []
+    (members,) = await claim_batches(ledger, now=again_at)
+    assert {member.tries for member in members} == {1}, "a wait is no interruption"
+    assert await ledger.attempts(members[0].id) == []
+
+
 @pytest.mark.parametrize(
-    ("query", "types", "values"),
-    [
-        (
-            "start",
-            "bigint[], uuid[], jsonb[], int[], text, timestamptz, timestamptz",
-            "'{1}', '{00000000-0000-0000-0000-000000000001}', array['{}']::jsonb[], '{1}', 'smtp', '2026-03-01', '2026-03-01'",
-        ),
-        (
-            "record",
-            "bigint[], uuid[], text[], int[], timestamptz[], text[], text[], timestamptz[]",
-            "'{1}', '{00000000-0000-0000-0000-000000000001}', '{sent}', '{1}', '{null}', '{null}', '{null}', '{null}'",
-        ),
-        ("release", "bigint[], uuid[]", "'{1}', '{00000000-0000-0000-0000-000000000001}'"),
-    ],
+    ("after", "provider", "tries"),
+    [(2 * HOUR, "resend", 8), (timedelta(0), "smtp", 8), (timedelta(0), "resend", 1)],
+    ids=["its key is forgotten", "another provider", "too many tries"],
 )
-async def test_what_is_known_by_its_id_is_found_by_its_id(
-    full: Ledger, mode: str, query: str, types: str, values: str
+async def test_a_batch_that_cannot_be_repeated_is_uncertain(
+    ledger: Ledger, after: timedelta, provider: str, tries: int
 ) -> None:
-    plan, pages = await _explain(full, mode, query, types, values)
-    assert ("Seq Scan", "messages") not in _scans(plan)
-    assert pages < 200
+    await batch_of(ledger, 2)
+    known = keys(provider)
+    now = LEASE_END + after
+    assert await claim_batches(ledger, now=now, keys=known, max_tries=tries) == []
+    expired = await messages.expire(ledger.pool, now=now, keys=known, max_tries=tries, limit=10)
+    assert [each.state for each in expired] == ["uncertain", "uncertain"]
 
 
-async def _explain(
-    ledger: Ledger, mode: str, query: str, types: str, values: str
-) -> tuple[dict[str, Any], int]:
-    """The plan of one named query, run and undone, and how many pages it touched."""
-    async with ledger.pool.acquire() as connection:
-        transaction = connection.transaction()
-        await transaction.start()
-        try:
-            await connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
-            await connection.execute(f"PREPARE asked ({types}) AS {messages.SQL[query]}")
-            explained = await connection.fetchval(
-                f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE asked ({values})"
-            )
-            await connection.execute("DEALLOCATE asked")
-        finally:
-            await transaction.rollback()
-    (whole,) = orjson.loads(explained)
-    plan: dict[str, Any] = whole["Plan"]
-    return plan, plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+async def test_a_batch_through_an_account_of_its_own_does_not_ask_what_the_settings_say(
+    ledger: Ledger,
+) -> None:
+    await batch_of(ledger, 2, account_id=7)
+    known = KnownKeys(own="smtp", kept={"resend": HOUR})
+    assert len(await claim_batches(ledger, keys=known)) == 1
 
 
-def _nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    return [plan, *(node for child in plan.get("Plans", []) for node in _nodes(child))]
+async def test_a_drip_that_was_archived_cancels_and_one_that_is_paused_does_not(ledger: Ledger) -> None:
+    first, second = await ledger.messages(2)
+    await ledger.pool.execute("UPDATE drips SET state = 'paused'")
+    claims = await claim(ledger, 1)
+    assert [message.id for message in claims.claimed] == [first]
+    await ledger.pool.execute("UPDATE drips SET state = 'archived'")
+    claims = await claim(ledger)
+    assert [(each.id, each.reason) for each in claims.cancelled] == [(second, "drip_archived")]
+    told = await ledger.pool.fetch("SELECT step_id, n FROM drip_tallies WHERE what = 'cancelled'")
+    assert [tuple(row) for row in told] == [(ledger.step_id, 1)]
 
 
-def _scans(plan: dict[str, Any]) -> set[tuple[str, str]]:
-    return {(node["Node Type"], node["Relation Name"]) for node in _nodes(plan) if "Relation Name" in node}
+async def test_what_became_of_a_drips_mails_is_counted(ledger: Ledger) -> None:
+    await ledger.messages(3)
+    claimed = (await claim(ledger)).claimed
+    await messages.start(ledger.pool, [departure(each) for each in claimed], now=NOON)
+    states = [MessageState.SENT, MessageState.SENT, MessageState.FAILED]
+    await messages.record(
+        ledger.pool,
+        [fate(each, state, finished_at=NOON) for each, state in zip(claimed, states, strict=True)],
+    )
+    rows = await ledger.pool.fetch("SELECT step_id, what, n FROM drip_tallies ORDER BY what")
+    assert [tuple(row) for row in rows] == [(ledger.step_id, "failed", 1), (ledger.step_id, "sent", 2)]
 
 
-def _indexes(plan: dict[str, Any]) -> set[str]:
-    return {node["Index Name"] for node in _nodes(plan) if "Index Name" in node}
-
-
-async def test_every_query_can_be_prepared(database: Database) -> None:
-    async with database.pool.acquire() as connection:
-        for name, query in messages.SQL.items():
-            try:
-                await connection.prepare(query)
-            except asyncpg.PostgresError as error:
-                raise AssertionError(f"{name}: {error}") from error
+@pytest.mark.parametrize(("status", "leaves"), [("pending", True), ("confirmed", True), ("bounced", False)])
+async def test_an_answer_to_somebody_who_has_not_confirmed_yet_leaves(
+    ledger: Ledger, status: str, leaves: bool
+) -> None:
+    await ledger.message(await ledger.subscriber(status=status))
+    await ledger.pool.execute("UPDATE messages SET kind = 'transactional', drip_step_id = NULL")
+    lane = replace(lane_of(ledger), kind=MailKind.TRANSACTIONAL)
+    portion = Portion(lane=lane, mails=1, lease_until=LEASE_END)
+    claims = await lanes.claim(ledger.pool, [portion], now=NOON, lease_token=uuid4())
+    assert bool(claims.claimed) is leaves

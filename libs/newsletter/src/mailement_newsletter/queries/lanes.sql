@@ -225,7 +225,7 @@ taken AS (
         finished_at = CASE WHEN d.refusal IS NOT NULL THEN $1 END
     FROM decided AS d
     INNER JOIN due ON d.id = due.id
-    WHERE m.id = d.id AND m.state = 'queued' AND m.id = ANY(ARRAY(SELECT k.id FROM due AS k))
+    WHERE m.id = d.id AND m.id = ANY(ARRAY(SELECT k.id FROM due AS k))
     RETURNING
         m.*,
         d.email,
