@@ -168,6 +168,12 @@ def a_composer() -> Composer:
     )
 
 
+class Room(Mailroom):
+    """A mailroom with a fleet of its own, which `running` and `killed` let go of."""
+
+    fleet: Fleet
+
+
 def a_mailroom(
     pool: asyncpg.Pool,
     provider: Provider,
@@ -175,7 +181,7 @@ def a_mailroom(
     *,
     concurrency: int = 4,
     signing: Signing | None = None,
-) -> Mailroom:
+) -> Room:
     """`provider` is the account of the settings; brands may have others."""
     signing = signing or Signing()
     settings = MailerSettings(
@@ -184,19 +190,22 @@ def a_mailroom(
         secret_keys=SecretStr(KEYS),
         mailer_concurrency=concurrency,
     )
-    return Mailroom(
+    fleet = Fleet(settings, provider, clock, signer=signing)
+    room = Room(
         pool,
         book=RouteBook(pool, KeyRing(KEYS), clock, house=_HOUSE),
-        fleet=Fleet(settings, provider, clock, signer=signing),
+        fleet=fleet,
         signing=signing,
         composer=a_composer(),
         clock=clock,
         concurrency=concurrency,
     )
+    room.fleet = fleet
+    return room
 
 
 @asynccontextmanager
-async def running(*mailrooms: Mailroom) -> AsyncIterator[asyncio.Event]:
+async def running(*mailrooms: Room) -> AsyncIterator[asyncio.Event]:
     """Runs them until the block ends, then lets them finish; the event stops them earlier."""
     stop = asyncio.Event()
     tasks = [asyncio.create_task(mailroom.run(stop)) for mailroom in mailrooms]
@@ -206,10 +215,12 @@ async def running(*mailrooms: Mailroom) -> AsyncIterator[asyncio.Event]:
         stop.set()
         async with asyncio.timeout(_DEADLINE_SECONDS):
             await asyncio.gather(*tasks)
+        for mailroom in mailrooms:
+            await mailroom.fleet.close()
 
 
 @asynccontextmanager
-async def killed(mailroom: Mailroom) -> AsyncIterator[None]:
+async def killed(mailroom: Room) -> AsyncIterator[None]:
     """Runs it and cuts it off at the end of the block, in the middle of whatever it does."""
     task = asyncio.create_task(mailroom.run(asyncio.Event()))
     try:
@@ -217,6 +228,7 @@ async def killed(mailroom: Mailroom) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        await mailroom.fleet.close()
 
 
 async def until(holds: Callable[[], Awaitable[Any]], *, what: str) -> None:

@@ -1,0 +1,247 @@
+"""Several senders and accounts: who takes over, what stays where it went out, and what nobody else notices."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from mailement_common.sealing import KeyRing
+from mailement_mailer.providers.port import RetryLater
+from mailement_newsletter.catalog.brands import find_brand
+from mailement_newsletter.catalog.mail_accounts import NewMailAccount, create_mail_account
+from mailement_newsletter.catalog.senders import SenderTerms, create_sender
+from mailement_newsletter.rules.mail_accounts import AccountProvider
+from tests.support.database import Database
+from tests.support.fake_resend import API_KEY, FakeResend, fake_resend
+from tests.support.ledger import (
+    Ledger,
+    ScriptedProvider,
+    SetClock,
+    a_mailroom,
+    new_ledger,
+    running,
+    until,
+    until_finished,
+)
+from tests.support.mails import KEYS, NOON
+
+
+@pytest.fixture
+async def ledger(database: Database) -> Ledger:
+    return await new_ledger(database.pool)
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock()
+
+
+@pytest.fixture
+async def first(ledger: Ledger) -> AsyncIterator[FakeResend]:
+    async with resend_sender(ledger, "first", rank=1) as fake:
+        yield fake
+
+
+@pytest.fixture
+async def second(ledger: Ledger, first: FakeResend) -> AsyncIterator[FakeResend]:
+    async with resend_sender(ledger, "second", rank=2) as fake:
+        yield fake
+
+
+def resend_sender(ledger: Ledger, name: str, **terms: Any) -> _ResendSender:
+    return _ResendSender(ledger, name, terms)
+
+
+class _ResendSender:
+    """A sender of the brand with a Resend account of its own, for as long as the block lasts."""
+
+    def __init__(self, ledger: Ledger, name: str, terms: dict[str, Any]) -> None:
+        self._ledger = ledger
+        self._name = name
+        self._terms = terms
+        self._fake = fake_resend()
+
+    async def __aenter__(self) -> FakeResend:
+        fake = await self._fake.__aenter__()
+        account = NewMailAccount(name=self._name, provider=AccountProvider.RESEND, settings={"url": fake.url})
+        async with self._ledger.pool.acquire() as connection:
+            await create_mail_account(connection, KeyRing(KEYS), account, secret=API_KEY)
+            brand = await find_brand(connection, "acme")
+            await create_sender(
+                connection,
+                brand,
+                address=f"{self._name}@acme.example",
+                terms=SenderTerms(name="Acme", mail_account=self._name, **self._terms),
+            )
+        return fake
+
+    async def __aexit__(self, *details: object) -> None:
+        await self._fake.__aexit__(*details)  # type: ignore[arg-type]
+
+
+async def test_the_first_sender_in_rank_sends(
+    ledger: Ledger, clock: SetClock, first: FakeResend, second: FakeResend
+) -> None:
+    sent = await ledger.messages(3)
+    own = ScriptedProvider()
+    async with running(a_mailroom(ledger.pool, own, clock)):
+        await until_finished(ledger, sent)
+    assert (len(first.mails), len(second.mails), len(own.mails)) == (3, 0, 0)
+    assert first.mails[0]["from"] == '"Acme" <first@acme.example>'
+    row = await ledger.row(sent[0])
+    assert (row["sender_id"], row["mail_account_id"], row["provider"]) == (1, 1, "resend")
+
+
+@pytest.mark.parametrize(
+    ("status", "name", "hours"),
+    [(429, "daily_quota_exceeded", 1), (401, "restricted_api_key", 0), (403, "invalid_api_key", 0)],
+)
+async def test_the_next_sender_takes_the_mails_of_an_account_that_parks(
+    ledger: Ledger, clock: SetClock, first: FakeResend, second: FakeResend, status: int, name: str, hours: int
+) -> None:
+    sent = await ledger.messages(12)
+    first.refusals += [(status, name, {})] * 50
+    async with running(a_mailroom(ledger.pool, ScriptedProvider(), clock)):
+        await until_finished(ledger, sent)
+    assert (len(first.mails), len(second.mails)) == (0, 12)
+    assert second.mails[0]["from"] == '"Acme" <second@acme.example>'
+    account = await ledger.pool.fetchrow("SELECT parked_until, parked_reason FROM mail_accounts WHERE id = 1")
+    assert account is not None
+    assert account["parked_until"] - NOON >= timedelta(hours=hours)
+    assert name in account["parked_reason"]
+    assert await ledger.attempts(sent[0]) == [(1, "retry", str(status)), (2, "sent", None)]
+
+
+async def test_a_mail_that_may_have_arrived_stays_with_its_account(
+    ledger: Ledger, clock: SetClock, first: FakeResend, second: FakeResend
+) -> None:
+    (message,) = await ledger.messages(1)
+    first.break_after_taking = True
+    async with running(a_mailroom(ledger.pool, ScriptedProvider(), clock)):
+        await until(lambda: _tried(ledger, message), what="the unclear attempt is recorded")
+    first.break_after_taking = False
+    await ledger.pool.execute(
+        "UPDATE mail_accounts SET parked_until = $1, parked_reason = 'quota' WHERE id = 1",
+        NOON + timedelta(hours=1),
+    )
+    clock.advance(timedelta(minutes=5))
+    (other,) = [await ledger.message(await ledger.subscriber("other"))]
+    async with running(a_mailroom(ledger.pool, ScriptedProvider(), clock)):
+        await until_finished(ledger, [other])
+        await until(
+            lambda: _waits_until(ledger, message, NOON + timedelta(hours=1)), what="it waits for the account"
+        )
+        clock.advance(timedelta(hours=1))
+        await until_finished(ledger, [message])
+    assert (len(first.mails), len(second.mails)) == (1, 1), "one through each, none twice"
+    row = await ledger.row(message)
+    assert (row["state"], row["mail_account_id"]) == ("sent", 1)
+
+
+async def test_when_all_are_parked_the_mails_wait_untouched(
+    ledger: Ledger, clock: SetClock, first: FakeResend
+) -> None:
+    sent = await ledger.messages(3)
+    await ledger.pool.execute("UPDATE mail_accounts SET parked_until = $1", NOON + timedelta(hours=1))
+    before = await ledger.pool.fetch("SELECT id, xmin::text FROM messages ORDER BY id")
+    room = a_mailroom(ledger.pool, ScriptedProvider(), clock)
+    async with running(room):
+        other = await _of_another_brand(ledger)
+        room.wake()
+        await until_finished(ledger, [other])
+        after = await ledger.pool.fetch(
+            "SELECT id, xmin::text FROM messages WHERE id <> $1 ORDER BY id", other
+        )
+        assert before == after, "a row that waits is not rewritten"
+        clock.advance(timedelta(hours=1, seconds=10))
+        await until_finished(ledger, sent)
+    assert len(first.mails) == 3
+
+
+async def test_a_day_that_is_used_up_goes_on_with_the_next_sender(ledger: Ledger, clock: SetClock) -> None:
+    async with (
+        resend_sender(ledger, "small", rank=1, daily_limit=4) as small,
+        resend_sender(ledger, "large", rank=2) as large,
+    ):
+        sent = await ledger.messages(10)
+        async with running(a_mailroom(ledger.pool, ScriptedProvider(), clock)):
+            await until_finished(ledger, sent)
+        assert (len(small.mails), len(large.mails)) == (4, 6)
+    used = await ledger.pool.fetchval("SELECT used FROM sending_days WHERE key = 'sender:1'")
+    assert used == 4
+
+
+async def test_a_days_share_that_no_mail_used_is_given_back(ledger: Ledger, clock: SetClock) -> None:
+    async with resend_sender(ledger, "small", daily_limit=4) as small:
+        good = await ledger.message(await ledger.subscriber("good"))
+        bad = await ledger.message(await ledger.subscriber("bad"))
+        await ledger.pool.execute("UPDATE subscribers SET status = 'bounced' WHERE first_name = 'bad'")
+        async with running(a_mailroom(ledger.pool, ScriptedProvider(), clock)):
+            await until_finished(ledger, [good, bad])
+        assert len(small.mails) == 1
+        used = await ledger.pool.fetchval("SELECT used FROM sending_days WHERE key = 'sender:1'")
+        assert used == 1
+
+
+async def test_an_account_that_never_answers_holds_up_nobody_else(
+    ledger: Ledger, clock: SetClock, first: FakeResend
+) -> None:
+    """The first account takes mails and says nothing; another brand goes by the account of the settings."""
+    first.slow = asyncio.Event()
+    stuck = await ledger.messages(300)
+    own = ScriptedProvider()
+    async with running(a_mailroom(ledger.pool, own, clock)):
+        await until(lambda: _holds(first.requests > 0), what="the first account is busy")
+        other = await _of_another_brand(ledger)
+        await until_finished(ledger, [other])
+        assert len(own.mails) == 1
+        first.slow.set()
+        await until_finished(ledger, stuck)
+
+
+async def test_trouble_of_one_account_is_told(ledger: Ledger, clock: SetClock, first: FakeResend) -> None:
+    await ledger.messages(1)
+    first.refusals += [(401, "restricted_api_key", {})] * 50
+    room = a_mailroom(ledger.pool, ScriptedProvider(outcome=RetryLater(reason="never asked")), clock)
+    async with running(room):
+        await until(lambda: _holds(room.trouble is not None), what="the trouble is told")
+    assert room.trouble is not None
+    assert "restricted_api_key" in room.trouble
+
+
+async def _of_another_brand(ledger: Ledger) -> int:
+    row = await ledger.pool.fetchrow(
+        """WITH brand AS (
+            INSERT INTO brands (account_id, slug, name, opt_in_mode)
+            SELECT id, 'other', 'Other', 'single' FROM accounts RETURNING id
+        )
+        INSERT INTO subscribers (brand_id, email, email_key, status)
+        SELECT id, 'b@example.org', 'b@example.org', 'confirmed' FROM brand RETURNING id, brand_id"""
+    )
+    assert row is not None
+    found: int = await ledger.pool.fetchval(
+        """INSERT INTO messages (brand_id, subscriber_id, kind, lane, drip_step_id, dedupe_key, not_before, created_at)
+        VALUES ($1, $2, 'drip', 1, $3, 'other', $4, $4) RETURNING id""",
+        row["brand_id"],
+        row["id"],
+        ledger.step_id,
+        NOON,
+    )
+    return found
+
+
+async def _holds(fact: bool) -> bool:
+    return fact
+
+
+async def _tried(ledger: Ledger, message: int) -> bool:
+    row = await ledger.row(message)
+    return row["tries"] == 1 and row["lease_token"] is None
+
+
+async def _waits_until(ledger: Ledger, message: int, moment: Any) -> bool:
+    return (await ledger.row(message))["not_before"] == moment
