@@ -16,21 +16,19 @@ from mailement_common.ids import BrandId, EventId, SubscriberId
 from mailement_drip_scheduler.handlers import handle
 from mailement_newsletter.catalog.accounts import create_account
 from mailement_newsletter.catalog.brands import Brand, create_brand
-from mailement_newsletter.catalog.drips import (
-    DripState,
-    DripTrigger,
-    NewDrip,
-    NewStep,
-    create_drip,
-    set_drip_state,
-)
 from mailement_newsletter.catalog.fields import create_field
 from mailement_newsletter.catalog.keys import NewKey, create_key
 from mailement_newsletter.catalog.topics import create_topic
 from mailement_newsletter.commands import ById, Subscribe
+from mailement_newsletter.ids import DripId
 from mailement_newsletter.rules.addresses import parse_address
+from mailement_newsletter.rules.drip_definition import DripDefinition, DripState, DripTrigger, Send, Step
 from mailement_newsletter.rules.lifecycle import OptInMode, SubscriberStatus
+from mailement_newsletter.usecases.archive_drip import archive_drip
+from mailement_newsletter.usecases.create_drip import create_drip
 from mailement_newsletter.usecases.leave import mark_bounced, mark_complained, unsubscribe
+from mailement_newsletter.usecases.pause_drip import pause_drip
+from mailement_newsletter.usecases.resume_drip import resume_drip
 from mailement_newsletter.usecases.subscribe import subscribe
 from tests.support.database import Database
 
@@ -81,18 +79,28 @@ class Tenant:
         topic: str | None = None,
         name: str = "welcome",
     ) -> int:
-        """A live drip with a step for each delay, called `step 1`, `step 2`, …"""
+        """A live drip with a step for each delay, called `step 1`, `step 2`, …; an event or a date that starts it is made up."""
         steps = [
-            NewStep(delay=delay, subject=f"step {number}", html=None, text="Hello.")
+            Step(delay=delay, action=Send(subject=f"step {number}", text="Hello."))
             for number, delay in enumerate(delays, start=1)
         ]
-        new = NewDrip(name=name, trigger=trigger, topic=topic, steps=steps)
-        async with self.pool.acquire() as connection:
-            return (await create_drip(connection, self.id, new)).id
+        event = "bought" if trigger is DripTrigger.EVENT else None
+        field = "birthday" if trigger is DripTrigger.DATE else None
+        if field is not None:
+            await self.field(field)
+        new = DripDefinition(name=name, trigger=trigger, topic=topic, event=event, field=field, steps=steps)
+        return (await create_drip(self.pool, self.id, new)).id
 
     async def set_drip(self, drip_id: int, state: DripState) -> None:
-        async with self.pool.acquire() as connection:
-            await set_drip_state(connection, self.id, drip_id, state)
+        match state:
+            case DripState.LIVE:
+                await resume_drip(self.pool, self.id, DripId(drip_id))
+            case DripState.PAUSED:
+                await pause_drip(self.pool, self.id, DripId(drip_id))
+            case DripState.ARCHIVED:
+                await archive_drip(self.pool, self.id, DripId(drip_id))
+            case DripState.DRAFT:
+                raise AssertionError("nothing that was live becomes a draft")
 
     async def subscriber(
         self, email: str = READER, *, status: SubscriberStatus = SubscriberStatus.CONFIRMED, **given: Any

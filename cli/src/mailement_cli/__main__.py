@@ -10,6 +10,7 @@ from mailement_cli.commands.demo import demo
 from mailement_cli.commands.dev import dev
 from mailement_cli.commands.dkim import dkim
 from mailement_cli.commands.drip import drip
+from mailement_cli.commands.event import event
 from mailement_cli.commands.field import field
 from mailement_cli.commands.key import key
 from mailement_cli.commands.mail_account import mail_account
@@ -30,7 +31,7 @@ def main() -> None:
 
 
 for entry in (
-    *(migrate, run, account, brand, key, topic, field, subscriber, drip, webhook, secret),
+    *(migrate, run, account, brand, key, topic, field, subscriber, drip, event, webhook, secret),
     *(sender, mail_account, dkim),
     *(dev, demo, torture_receiver),
 ):

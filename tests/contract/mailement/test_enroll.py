@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mailement_newsletter.catalog.drips import DripState, DripTrigger
+from mailement_newsletter.rules.drip_definition import DripState, DripTrigger
 from mailement_newsletter.rules.lifecycle import SubscriberStatus
 from mailement_newsletter.usecases.advance_drips import advance_drips
 from tests.support.api import Answer, ApiUnderTest

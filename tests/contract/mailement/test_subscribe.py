@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mailement_newsletter.catalog.drips import DripTrigger
+from mailement_newsletter.rules.drip_definition import DripTrigger
 from mailement_newsletter.rules.lifecycle import OptInMode, SubscriberStatus
 from tests.support.api import Answer, ApiUnderTest
 from tests.support.brands import AT_ONCE, READER, MakeTenant, Tenant

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mailement_newsletter.catalog.drips import DripTrigger
+from mailement_newsletter.rules.drip_definition import DripTrigger
 from mailement_newsletter.catalog.topics import list_unknown_topics
 from mailement_newsletter.rules.lifecycle import SubscriberStatus
 from tests.support.api import Answer, ApiUnderTest

@@ -159,7 +159,7 @@ def test_drips(acme: Operator, tmp_path: Path) -> None:
     made = acme.get(*create)
 
     drip = str(made["id"])
-    assert (made["name"], made["state"], made["topic"]) == ("Welcome", "live", "weekly")
+    assert (made["name"], made["state"], made["starts_by"]) == ("Welcome", "live", "weekly")
     shown = acme.get("drip", "show", drip, "--brand", "acme")
     assert [(step["subject"], step["delay"]) for step in shown["steps"]] == [("Welcome", 0), ("More", 172800)]
     assert "More" in acme.read("drip", "show", drip, "--brand", "acme")

@@ -3,10 +3,9 @@ from __future__ import annotations
 import pytest
 
 from mailement_newsletter.catalog.brands import create_brand, find_brand, update_brand
-from mailement_newsletter.catalog.drips import DripState, set_drip_state
-from mailement_newsletter.errors import InvalidName, NotFound
+from mailement_newsletter.errors import InvalidName
 from mailement_newsletter.rules.lifecycle import OptInMode
-from tests.support.brands import AT_ONCE, Tenant
+from tests.support.brands import Tenant
 
 
 @pytest.mark.parametrize(
@@ -46,20 +45,3 @@ async def test_an_update_changes_what_is_given_and_nothing_else(brand: Tenant) -
         before.opt_in_mode,
         before.sender_name,
     )
-
-
-async def test_a_drip_is_paused_only_by_its_own_brand(brand: Tenant, double_brand: Tenant) -> None:
-    drip = await brand.drip(AT_ONCE)
-    async with brand.pool.acquire() as connection:
-        with pytest.raises(NotFound):
-            await set_drip_state(connection, double_brand.id, drip, DripState.PAUSED)
-        paused = await set_drip_state(connection, brand.id, drip, DripState.PAUSED)
-    assert paused.state is DripState.PAUSED
-
-
-async def test_an_archived_drip_cannot_be_resumed(brand: Tenant) -> None:
-    drip = await brand.drip(AT_ONCE)
-    async with brand.pool.acquire() as connection:
-        await set_drip_state(connection, brand.id, drip, DripState.ARCHIVED)
-        with pytest.raises(NotFound):
-            await set_drip_state(connection, brand.id, drip, DripState.LIVE)

@@ -10,8 +10,9 @@ import pytest
 
 from mailement_common.ids import SubscriberId, event_id
 from mailement_newsletter.catalog.brands import delete_brand
-from mailement_newsletter.catalog.drips import DripState
 from mailement_newsletter.commands import ById, Enroll
+from mailement_newsletter.rules.drip_definition import DripState
+from mailement_newsletter.rules.drip_edits import GAP
 from mailement_newsletter.rules.lifecycle import SubscriberStatus
 from mailement_newsletter.usecases.advance_drips import Advanced, advance_drips, next_due
 from mailement_newsletter.usecases.enroll import enroll
@@ -217,7 +218,7 @@ async def test_a_step_put_in_ahead_runs_and_one_put_in_behind_does_not(brand: Te
     await _advance(brand, enrolled)
     await brand.pool.executemany(
         "INSERT INTO drip_steps (drip_id, position, delay, subject, body_text) VALUES ($1, $2, '0', $3, 'Hello.')",
-        [(drip, 512, "behind"), (drip, 1536, "ahead")],
+        [(drip, GAP // 2, "behind"), (drip, GAP * 3 // 2, "ahead")],
     )
     for _ in range(3):
         await _advance(brand, enrolled)

@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 
 from mailement_common.ids import EventId, SubscriberId
-from mailement_newsletter.catalog.drips import DripState, DripTrigger
 from mailement_newsletter.commands import ById, Enroll
+from mailement_newsletter.rules.drip_definition import DripState, DripTrigger
 from mailement_newsletter.rules.lifecycle import SubscriberStatus
 from mailement_newsletter.usecases.enroll import enroll
 from mailement_newsletter.usecases.start_drips import Occasion, start_drips

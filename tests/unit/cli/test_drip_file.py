@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, time, timedelta
 from typing import Any
 
 import pytest
@@ -8,7 +8,7 @@ import yaml
 
 from mailement_cli.drip_file import read_drip
 from mailement_cli.session import Fault
-from mailement_newsletter.catalog.drips import DripTrigger, NewStep
+from mailement_newsletter.rules.drip_definition import DripTrigger, Send, Step, WaitUntil, Window
 
 STEP = {"delay": 0, "subject": "Welcome", "text": "Hello"}
 
@@ -38,9 +38,9 @@ def test_a_description_is_read_as_it_stands() -> None:
     )
 
     assert (drip.name, drip.trigger, drip.topic) == ("Onboarding", DripTrigger.TOPIC_ADDED, "weekly-digest")
-    assert drip.steps == [
-        NewStep(delay=timedelta(0), subject="Hi {{ first_name }}", html="<p>Hello</p>", text=None),
-        NewStep(delay=timedelta(days=2), subject="More", html="<p>Hello</p>", text="Hello"),
+    assert list(drip.steps) == [
+        Step(delay=timedelta(0), action=Send(subject="Hi {{ first_name }}", html="<p>Hello</p>")),
+        Step(delay=timedelta(days=2), action=Send(subject="More", html="<p>Hello</p>", text="Hello")),
     ]
 
 
@@ -87,7 +87,6 @@ def test_any_other_delay_is_refused(delay: object) -> None:
         (_drip(steps=["now"]), "steps.0: "),
         (_drip(steps=[{**STEP, "subject": ""}]), "steps.0.subject: "),
         (_drip(steps=[{"delay": 0, "text": "a"}]), "steps.0.subject: Field required"),
-        (_drip(steps=[{"subject": "a", "text": "a"}]), "steps.0.delay: Field required"),
         (_drip(steps=[{"delay": 0, "subject": "a"}]), "a step has html or text"),
         (_drip(steps=[{**STEP, "text": ""}]), "a step has html or text"),
         (_drip(steps=[{**STEP, "body": "a"}]), "steps.0.body: "),
@@ -102,6 +101,8 @@ def test_any_other_delay_is_refused(delay: object) -> None:
         ("name: [", "the drip file is not YAML"),
         ("name: !!python/object:os.system x", "the drip file is not YAML"),
         ("a: b\x00", "the drip file is not YAML"),
+        ("name: a\nname: b", "the key 'name' comes twice"),
+        ("&a [*a]", "the drip file: "),
         (_drip(name="a\x00b"), "name: "),
         (_drip(steps=[{**STEP, "subject": "two\nlines"}]), "steps.0.subject: "),
         (_drip(steps=[{**STEP, "text": "nul\x00"}]), "steps.0.text: "),
@@ -115,3 +116,16 @@ def test_every_fault_is_told_at_once() -> None:
     fault = _fault(_drip(name="", steps=[{**STEP, "delay": "soon"}, {"delay": 0, "subject": ""}]))
 
     assert all(place in fault for place in ("name: ", "steps.0.delay: ", "steps.1.subject: "))
+
+
+def test_times_and_dates_mean_what_they_look_like() -> None:
+    drip = read_drip(
+        """
+        name: Hours
+        window: {from: 17:00, to: 08:30, days: [mon, 7]}
+        steps:
+          - wait_until: {date: 2027-01-31, time: 09:30}
+        """
+    )
+    assert drip.window == Window(opens=time(17), closes=time(8, 30), days=(1, 7))
+    assert drip.steps[0].action == WaitUntil(on=date(2027, 1, 31), at=time(9, 30))

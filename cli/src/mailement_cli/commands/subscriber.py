@@ -105,7 +105,7 @@ async def show(brand: str, email: str | None, subscriber_id: int | None, *, as_j
     """Show a subscriber with topics and enrolments."""
     async with database() as connection:
         owner = await find_brand(connection, brand)
-        details = await show_subscriber(connection, owner.id, _who(email, subscriber_id))
+        details = await show_subscriber(connection, owner.id, who_of(email, subscriber_id))
     if as_json:
         body = {**plain(details.subscriber), "topics": details.topics, "enrollments": details.enrollments}
         click.echo(to_json(body))
@@ -123,7 +123,7 @@ async def show(brand: str, email: str | None, subscriber_id: int | None, *, as_j
 @command
 async def unsubscribe(brand: str, email: str | None, subscriber_id: int | None, *, as_json: bool) -> None:
     """Opt a subscriber out."""
-    await _leave(leave.unsubscribe, brand, _who(email, subscriber_id), as_json=as_json)
+    await _leave(leave.unsubscribe, brand, who_of(email, subscriber_id), as_json=as_json)
 
 
 @subscriber.command("mark-bounced")
@@ -133,7 +133,7 @@ async def unsubscribe(brand: str, email: str | None, subscriber_id: int | None, 
 @command
 async def mark_bounced(brand: str, email: str | None, subscriber_id: int | None, *, as_json: bool) -> None:
     """Take a subscriber out as after a permanent bounce."""
-    await _leave(leave.mark_bounced, brand, _who(email, subscriber_id), as_json=as_json)
+    await _leave(leave.mark_bounced, brand, who_of(email, subscriber_id), as_json=as_json)
 
 
 @subscriber.command("mark-complained")
@@ -143,7 +143,7 @@ async def mark_bounced(brand: str, email: str | None, subscriber_id: int | None,
 @command
 async def mark_complained(brand: str, email: str | None, subscriber_id: int | None, *, as_json: bool) -> None:
     """Take a subscriber out as after a spam complaint."""
-    await _leave(leave.mark_complained, brand, _who(email, subscriber_id), as_json=as_json)
+    await _leave(leave.mark_complained, brand, who_of(email, subscriber_id), as_json=as_json)
 
 
 async def _leave(deed: Callable[..., Any], brand: str, who: Who, *, as_json: bool) -> None:
@@ -153,7 +153,7 @@ async def _leave(deed: Callable[..., Any], brand: str, who: Who, *, as_json: boo
         show_one(await deed(pool, owner.id, who), as_json=as_json)
 
 
-def _who(email: str | None, subscriber_id: int | None) -> Who:
+def who_of(email: str | None, subscriber_id: int | None) -> Who:
     if email is not None:
         return ByEmail(address=parse_address(email))
     if subscriber_id is not None:

@@ -10,11 +10,11 @@ from mailement_common.db.pool import Connection
 from mailement_common.sealing import KeyRing
 from mailement_newsletter.catalog.accounts import create_account, list_accounts
 from mailement_newsletter.catalog.brands import Brand, create_brand
-from mailement_newsletter.catalog.drips import create_drip
 from mailement_newsletter.catalog.fields import create_field
 from mailement_newsletter.catalog.keys import create_key
 from mailement_newsletter.catalog.topics import create_topic
 from mailement_newsletter.rules.lifecycle import OptInMode
+from mailement_newsletter.usecases.create_drip import create_drip
 from mailement_webhooks.rules.guard import Guard
 from mailement_webhooks.usecases.set_endpoint import set_endpoint
 

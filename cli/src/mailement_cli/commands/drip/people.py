@@ -1,0 +1,186 @@
+"""`mailement drip stats|runs|simulate|explain`: who is in a drip, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime
+from typing import Final
+
+import click
+
+from mailement_cli.commands.drip.options import brand_of, drip_argument, naming, say_all
+from mailement_cli.commands.subscriber import who_of, who_options
+from mailement_cli.commands.webhook.options import Moment
+from mailement_cli.output import plain, show_many, show_one, to_json
+from mailement_cli.session import Fault, brand_option, command, json_option
+from mailement_common.clock import SystemClock
+from mailement_newsletter.errors import BadCursor, RunNotFound
+from mailement_newsletter.ids import RunId
+from mailement_newsletter.rules.drip_definition import StepKind
+from mailement_newsletter.rules.drip_runs import RunState
+from mailement_newsletter.usecases.drip_stats import drip_stats
+from mailement_newsletter.usecases.explain_run import explain_run
+from mailement_newsletter.usecases.list_runs import list_runs
+from mailement_newsletter.usecases.simulate_drip import Simulation, Somebody, simulate_drip
+
+_RUN_COLUMNS: Final = ("id", "subscriber_id", "run_no", "state", "exit_reason", "enrolled_at", "next_run_at")
+_FUNNEL_COLUMNS: Final = (
+    *("id", "label", "kind", "waiting", "ran", "skipped", "sent", "failed", "opened", "clicked"),
+    *("open_rate", "click_rate"),
+)
+
+
+@click.command()
+@drip_argument
+@brand_option
+@json_option
+@command
+async def stats(drip_id: int, brand: str, *, as_json: bool) -> None:
+    """The numbers of a drip, step by step."""
+    async with brand_of(brand) as (connection, owner):
+        with naming(drip_id) as drip:
+            found = await drip_stats(connection, owner, drip)
+    if as_json:
+        click.echo(to_json(found))
+        return
+    show_one({**asdict(found.numbers), "completion_rate": found.completion_rate}, as_json=False)
+    click.echo()
+    rows = [{**plain(step), **asdict(step.numbers)} for step in found.steps]
+    show_many(rows, as_json=False, columns=_FUNNEL_COLUMNS)
+
+
+@click.command()
+@drip_argument
+@brand_option
+@who_options
+@click.option("--state", type=click.Choice([state.value for state in RunState]))
+@click.option("--cursor", help="What the page before said: this is the next one.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@json_option
+@command
+async def runs(
+    drip_id: int,
+    brand: str,
+    email: str | None,
+    subscriber_id: int | None,
+    state: str | None,
+    cursor: str | None,
+    limit: int,
+    *,
+    as_json: bool,
+) -> None:
+    """List the runs of a drip, in the order of their subscribers."""
+    who = None if email is None and subscriber_id is None else who_of(email, subscriber_id)
+    async with brand_of(brand) as (connection, owner):
+        with naming(drip_id) as drip:
+            try:
+                page = await list_runs(
+                    connection,
+                    owner,
+                    drip,
+                    state=RunState(state) if state else None,
+                    who=who,
+                    limit=limit,
+                    cursor=cursor,
+                )
+            except BadCursor:
+                raise Fault("--cursor is not one that came with a page of this list") from None
+    show_many(page.runs, as_json=as_json, columns=_RUN_COLUMNS)
+    if page.cursor is not None and not as_json:
+        click.echo(f"More: --cursor {page.cursor}")
+
+
+@click.command()
+@drip_argument
+@brand_option
+@who_options
+@click.option(
+    "--topic", "topics", multiple=True, help="A topic that somebody has; may be given several times."
+)
+@click.option(
+    "--field", "fields", multiple=True, metavar="KEY=VALUE", help="A field that somebody has filled."
+)
+@click.option("--from", "since", type=Moment(), help="From when on; now, if it is not given.")
+@json_option
+@command
+async def simulate(
+    drip_id: int,
+    brand: str,
+    email: str | None,
+    subscriber_id: int | None,
+    topics: tuple[str, ...],
+    fields: tuple[str, ...],
+    since: datetime | None,
+    *,
+    as_json: bool,
+) -> None:
+    """List what a subscriber would get and when; or, without one, somebody with these topics and fields."""
+    named = email is not None or subscriber_id is not None
+    if named and (topics or fields):
+        raise Fault(
+            "--topic and --field are for somebody who need not exist: leave them out, or --email and --id"
+        )
+    whom = (
+        who_of(email, subscriber_id) if named else Somebody(topics=topics, custom_fields=dict(_pairs(fields)))
+    )
+    async with brand_of(brand) as (connection, owner):
+        with naming(drip_id) as drip:
+            found = await simulate_drip(connection, owner, drip, whom, since=since or SystemClock().now())
+    if as_json:
+        click.echo(to_json(found))
+        return
+    for line in simulation_in_lines(found):
+        click.echo(line)
+    say_all(found.notes)
+
+
+def _pairs(fields: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    for given in fields:
+        key, sign, value = given.partition("=")
+        if not sign or not key:
+            raise Fault(f"--field {given!r} is not KEY=VALUE")
+        yield key, value
+
+
+def simulation_in_lines(found: Simulation) -> Iterator[str]:
+    """One line for each step; local times are the drip's for this person."""
+    yield f"Times in {found.timezone}."
+    for step in found.steps:
+        name = step.label or step.subject or ""
+        told = f"{step.local:%a %Y-%m-%d %H:%M}  {step.number:>3}  {step.kind.value:<12}  {name}{_remark(found, step.number)}"
+        yield told.rstrip()
+    reason = "" if found.end_reason is None else f" ({found.end_reason})"
+    yield f"{' ' * 20}       {found.end}{reason}"
+
+
+def _remark(found: Simulation, number: int) -> str:
+    step = next(step for step in found.steps if step.number == number)
+    remarks = []
+    if step.skipped:
+        remarks.append("skipped: it fell due during the pause")
+    if step.holds is not None:
+        remarks.append("holds" if step.holds else "does not hold")
+    if (step.at - step.plain_at).total_seconds() > 1 and step.kind is StepKind.SEND and not step.skipped:
+        remarks.append("waits for the window")
+    return f"  [{', '.join(remarks)}]" if remarks else ""
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN", type=click.IntRange(1, 2**63 - 1))
+@brand_option
+@json_option
+@command
+async def explain(run_id: int, brand: str, *, as_json: bool) -> None:
+    """Say why the person of a run got each step, or did not, or not yet."""
+    async with brand_of(brand) as (connection, owner):
+        try:
+            found = await explain_run(connection, owner, RunId(run_id), now=SystemClock().now())
+        except RunNotFound:
+            raise Fault(f"the brand has no run {run_id}") from None
+    if as_json:
+        click.echo(to_json(found))
+        return
+    say_all([found.summary])
+    click.echo()
+    say_all([step.text for step in found.steps])

@@ -1,0 +1,19 @@
+-- name: pause
+-- Pause a drip, and tell in which state it was. Runs are not touched: one row is written, however many there are.
+WITH found AS MATERIALIZED (
+    SELECT
+        d.id,
+        d.state
+    FROM drips AS d
+    WHERE d.id = $1 AND d.brand_id = $2
+    FOR NO KEY UPDATE
+),
+
+paused AS (
+    UPDATE drips AS d SET state = 'paused'
+    FROM found AS f
+    WHERE d.id = f.id AND f.state = 'live'
+)
+
+SELECT f.state
+FROM found AS f;

@@ -1,0 +1,29 @@
+"""Retry failed runs of a drip: each goes on where it failed, now."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mailement_common.db.sql import queries_beside
+from mailement_common.ids import BrandId
+from mailement_newsletter.ids import DripId
+from mailement_newsletter.queries.executor import Executor
+from mailement_newsletter.usecases.drip_rows import load_drip
+
+SQL: Final = queries_beside(__file__)
+
+_BATCH: Final = 5_000
+
+
+async def retry_failed_runs(executor: Executor, brand: BrandId, drip: DripId) -> int:
+    """How many go on; whoever is in the drip anew does not. Batch by batch, each a transaction. Raises DripNotFound."""
+    await load_drip(executor, brand, drip)
+    retried: int = 0
+    place = (0, 0)
+    while True:
+        row = await executor.fetchrow(SQL["retry"], drip, *place, _BATCH)
+        assert row is not None
+        retried += int(row["retried"])
+        if row["last_subscriber_id"] is None:
+            return retried
+        place = (row["last_subscriber_id"], row["last_run_no"])
