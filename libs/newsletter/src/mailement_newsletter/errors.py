@@ -94,3 +94,15 @@ class InvalidDrip(Refusal):
             "; ".join(f"{fault.at}: {fault.message}" if fault.at else fault.message for fault in faults)
         )
         self.faults = tuple(faults)
+
+
+class MessageNotFound(Refusal):
+    """The brand has no such message."""
+
+
+class MessageCannotBeRetried(Refusal):
+    """Only a message that has failed or is uncertain can; `state` says what this one is."""
+
+    def __init__(self, state: str) -> None:
+        super().__init__(f"it is {state}")
+        self.state = state

@@ -12,14 +12,13 @@ import asyncpg
 from mailement_common.clock import Clock
 from mailement_common.logs import logger
 from mailement_mailer.desk import Desk, Unit
-from mailement_mailer.providers.file import FileProvider
 from mailement_mailer.providers.fleet import AccountInUse, Fleet
 from mailement_mailer.providers.port import BatchProvider, Fault, Outcome, Provider, RateLimit, RetryLater
-from mailement_mailer.providers.resend import ResendProvider
 from mailement_mailer.routes import NoRoute, Route, RouteBook
 from mailement_mailer.settle import DEFAULT_PAUSE
 from mailement_newsletter.queries import pacing, senders
 from mailement_newsletter.queries.messages import Claimed, KnownKeys
+from mailement_newsletter.rules.mail_keys import KEPT
 from mailement_newsletter.rules.pacing import Bucket, Want
 
 # A request's turn comes within this, or the desk rests and lets others have its mails.
@@ -77,10 +76,7 @@ class Accounts:
     @property
     def known_keys(self) -> KnownKeys:
         own = self._fleet.provider(None)
-        kept = {
-            ResendProvider.name: ResendProvider.idempotent_for,
-            FileProvider.name: FileProvider.idempotent_for,
-        }
+        kept = dict(KEPT)
         if own.idempotent_for:
             kept[own.name] = own.idempotent_for
         return KnownKeys(own=own.name, kept=kept)

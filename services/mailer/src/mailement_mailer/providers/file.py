@@ -12,14 +12,14 @@ from urllib.parse import quote
 
 from mailement_mailer.providers import mime
 from mailement_mailer.providers.port import Outcome, RenderedMail, RetryLater, Sent
+from mailement_newsletter.rules.mail_keys import FILE_KEPT
 
-_FOREVER: Final = timedelta(days=36_500)
 _DISK_SECONDS: Final = 30
 
 
 class FileProvider:
     name: Final = "file"
-    idempotent_for: Final = _FOREVER
+    idempotent_for: Final = FILE_KEPT
     longest: Final = timedelta(seconds=5)
 
     def __init__(self, folder: Path) -> None:

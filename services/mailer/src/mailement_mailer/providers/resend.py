@@ -24,9 +24,8 @@ from mailement_mailer.providers.port import (
     Uncertain,
 )
 from mailement_mailer.text import one_line, shortened
+from mailement_newsletter.rules.mail_keys import RESEND_KEPT
 
-# Resend keeps a key for 24 hours; the last attempt has to arrive before that.
-_KEY_KEPT: Final = timedelta(hours=23)
 _KEY_CHARACTERS: Final = 256
 _BATCH_MAX: Final = 100
 _TOTAL_SECONDS: Final = 60
@@ -57,7 +56,7 @@ class _Answer:
 
 class ResendProvider:
     name: Final = "resend"
-    idempotent_for: Final = _KEY_KEPT
+    idempotent_for: Final = RESEND_KEPT
     longest: Final = timedelta(seconds=_TOTAL_SECONDS)
     batch_max: Final = _BATCH_MAX
 

@@ -1,0 +1,76 @@
+-- name: find
+-- The message, locked, and whether its provider would still know its key.
+SELECT
+    m.state,
+    m.batch_id,
+    m.payload IS NOT NULL AND EXISTS (
+        SELECT
+        FROM unnest($3::text [], $4::interval []) AS k (provider, kept)
+        WHERE m.provider = k.provider AND m.first_attempt_at > now() - k.kept
+    ) AS key_is_known
+FROM messages AS m
+WHERE m.id = $1 AND m.brand_id = $2
+FOR NO KEY UPDATE;
+
+-- name: anew
+-- It has certainly not arrived: it is composed once more, and leaves under a key of its own.
+UPDATE messages AS m SET
+    state = 'queued',
+    key_version = m.key_version + 1,
+    payload = NULL,
+    batch_id = NULL,
+    batch_position = NULL,
+    first_attempt_at = NULL,
+    tries = 0,
+    not_before = now(),
+    error = NULL,
+    finished_at = NULL
+WHERE m.id = $1
+RETURNING m.drip_id, m.drip_step_id;
+
+-- name: as_it_is
+-- It may have arrived: the same bytes under the same key, alone; whoever asked for it knows that it may arrive twice.
+UPDATE messages AS m SET
+    state = 'queued',
+    batch_id = NULL,
+    batch_position = NULL,
+    first_attempt_at = CASE WHEN $2 THEN m.first_attempt_at END,
+    tries = 0,
+    not_before = now(),
+    error = NULL,
+    finished_at = NULL
+WHERE m.id = $1
+RETURNING m.drip_id, m.drip_step_id;
+
+-- name: with_its_batch
+-- The key stands for all of the batch: it goes out again whole, and arrives at nobody twice.
+WITH members AS (
+    SELECT k.id
+    FROM messages AS k
+    WHERE k.state IN ('failed', 'uncertain') AND k.batch_id = $1
+    ORDER BY k.id
+    FOR NO KEY UPDATE
+)
+
+UPDATE messages AS m SET
+    state = 'sending',
+    lease_token = NULL,
+    lease_until = now(),
+    tries = 0,
+    error = NULL,
+    finished_at = NULL
+FROM members AS b
+WHERE m.id = b.id AND m.id = ANY(ARRAY(SELECT k.id FROM members AS k)) AND m.state = 'uncertain'
+RETURNING m.drip_id, m.drip_step_id;
+
+-- name: uncount
+-- What was counted as ended has not.
+INSERT INTO drip_tallies (drip_id, step_id, what, n)
+SELECT
+    t.drip_id,
+    coalesce(t.step_id, 0),
+    $3,
+    -count(*)
+FROM unnest($1::bigint [], $2::bigint []) AS t (drip_id, step_id)
+WHERE t.drip_id IS NOT NULL
+GROUP BY t.drip_id, t.step_id;

@@ -1,0 +1,67 @@
+"""Show a message and every attempt to send it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from mailement_common.db.sql import queries_beside
+from mailement_common.ids import BrandId
+from mailement_newsletter.errors import MessageNotFound
+from mailement_newsletter.queries.executor import Executor
+from mailement_newsletter.queries.message_views import MessageView, view_of
+from mailement_newsletter.queries.messages import AttemptOutcome, MessageId
+from mailement_newsletter.rules.senders import MailAccountId, SenderId
+
+SQL: Final = queries_beside(__file__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptView:
+    """`duration_ms` None: nobody was there any more to see the end."""
+
+    number: int
+    started_at: datetime
+    provider: str
+    account_id: MailAccountId | None
+    sender_id: SenderId | None
+    outcome: AttemptOutcome
+    code: str | None
+    reason: str | None
+    duration_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageReport:
+    """`attempts` in their order, as far back as the history is kept."""
+
+    message: MessageView
+    attempts: tuple[AttemptView, ...]
+
+
+async def show_message(executor: Executor, message_id: MessageId, *, brand_id: BrandId) -> MessageReport:
+    """Raises MessageNotFound."""
+    row = await executor.fetchrow(SQL["message"], message_id, brand_id)
+    if row is None:
+        raise MessageNotFound
+    attempts = await executor.fetch(SQL["attempts"], message_id)
+    return MessageReport(
+        message=view_of(row),
+        attempts=tuple(
+            AttemptView(
+                number=each["number"],
+                started_at=each["started_at"],
+                provider=each["provider"],
+                account_id=None
+                if each["mail_account_id"] is None
+                else MailAccountId(each["mail_account_id"]),
+                sender_id=None if each["sender_id"] is None else SenderId(each["sender_id"]),
+                outcome=AttemptOutcome(each["outcome"]),
+                code=each["code"],
+                reason=each["reason"],
+                duration_ms=each["duration_ms"],
+            )
+            for each in attempts
+        ),
+    )
