@@ -9,14 +9,8 @@ from uuid import UUID
 from mailement_common.ids import BrandId, SubscriberId
 from mailement_mailer.mailbox import Mailbox
 from mailement_mailer.providers.port import RenderedMail
-from mailement_newsletter.ids import DripId, StepId
-from mailement_newsletter.queries.messages import (
-    Claimed,
-    MessageId,
-    Recipient,
-    SendingBrand,
-    StepContent,
-)
+from mailement_newsletter.ids import DripId, MessageId, StepId
+from mailement_newsletter.queries.messages import Claimed, Recipient, SendingBrand, StepContent
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 KEYS = "test:" + "A" * 43 + "="

@@ -244,4 +244,4 @@ async def _tried(ledger: Ledger, message: int) -> bool:
 
 
 async def _waits_until(ledger: Ledger, message: int, moment: Any) -> bool:
-    return (await ledger.row(message))["not_before"] == moment
+    return bool((await ledger.row(message))["not_before"] == moment)

@@ -380,7 +380,7 @@ async def _attempted(ledger: Ledger, message: int, attempts: int) -> bool:
 
 
 async def _tried(ledger: Ledger, message: int) -> bool:
-    return (await ledger.row(message))["tries"] == 1
+    return bool((await ledger.row(message))["tries"] == 1)
 
 
 async def _counts(ledger: Ledger, **expected: int) -> bool:

@@ -10,21 +10,12 @@ import pytest
 
 from mailement_common.ids import BrandId
 from mailement_newsletter.commands import ById
+from mailement_newsletter.ids import BatchId
 from mailement_newsletter.queries import lanes, messages
 from mailement_newsletter.queries.lanes import Claims, Portion
-from mailement_newsletter.queries.messages import (
-    Attempt,
-    AttemptOutcome,
-    BatchId,
-    Claimed,
-    Departure,
-    Expired,
-    Fate,
-    KnownKeys,
-    MessageState,
-    Place,
-)
+from mailement_newsletter.queries.messages import Attempt, Claimed, Departure, Expired, Fate, KnownKeys, Place
 from mailement_newsletter.rules.lanes import Lane
+from mailement_newsletter.rules.messages import AttemptOutcome, MessageState
 from mailement_newsletter.rules.senders import MailKind
 from mailement_newsletter.usecases.leave import unsubscribe
 from tests.support.database import Database

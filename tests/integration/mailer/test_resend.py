@@ -17,7 +17,7 @@ from mailement_mailer.providers.port import (
     Uncertain,
 )
 from mailement_mailer.providers.resend import ResendProvider
-from mailement_newsletter.queries.messages import MessageId
+from mailement_newsletter.ids import MessageId
 from tests.support.fake_resend import API_KEY, FakeResend, fake_resend
 from tests.support.mails import LINK, a_mail
 

@@ -8,8 +8,8 @@ from mailement_common.sealing import KeyRing
 from mailement_mailer.compose import CannotCompose, Composer, freeze, thaw
 from mailement_mailer.mailbox import Mailbox, NotAMailbox, parse_mailbox
 from mailement_mailer.providers.port import NotSendable
+from mailement_newsletter.ids import MessageId
 from mailement_newsletter.links import read_unsubscribe_token
-from mailement_newsletter.queries.messages import MessageId
 from mailement_newsletter.rules.senders import MailKind
 from tests.support.mails import KEYS, NOON, a_brand, a_claimed, a_mail, a_recipient, a_step
 

@@ -6,7 +6,7 @@ import pytest
 
 from mailement_mailer.providers.port import Failed, Outcome, RetryLater, Sent, Uncertain
 from mailement_mailer.settle import MAX_TRIES, attempt_of, backoff, refused, settle
-from mailement_newsletter.queries.messages import AttemptOutcome, MessageState
+from mailement_newsletter.rules.messages import AttemptOutcome, MessageState
 from tests.support.mails import NOON, a_claimed
 
 

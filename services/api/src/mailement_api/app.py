@@ -13,6 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mailement_api import docs
 from mailement_api.context import RequestContext
 from mailement_api.dialects.mailement import routes as mailement
+from mailement_api.dialects.mailement.messages import routes as messages
+from mailement_api.dialects.mailement.messages.deeds import Deps as MessageDeps
 from mailement_api.dialects.mailement.webhooks import routes as webhooks
 from mailement_api.dialects.mailement.webhooks.resource import Deps as WebhookDeps
 from mailement_api.keys import KeyCache
@@ -52,6 +54,7 @@ def create_app(
                 max_body_bytes=settings.max_body_bytes,
             )
         ),
+        **messages.resources(MessageDeps(pool=pool, keys=keys, max_body_bytes=settings.max_body_bytes)),
     }
     app = Starlette(
         routes=[

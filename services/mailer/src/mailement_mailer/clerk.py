@@ -13,8 +13,9 @@ from mailement_common.db.pool import DATABASE_UNABLE
 from mailement_common.logs import logger
 from mailement_common.supervise import pauses
 from mailement_mailer.batcher import Batcher
+from mailement_newsletter.ids import MessageId
 from mailement_newsletter.queries import messages
-from mailement_newsletter.queries.messages import Departure, Fate, MessageId
+from mailement_newsletter.queries.messages import Departure, Fate
 
 ResultT = TypeVar("ResultT")
 

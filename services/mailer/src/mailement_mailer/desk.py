@@ -13,7 +13,8 @@ from mailement_common.ids import BrandId
 from mailement_mailer.providers.fleet import AccountInUse
 from mailement_mailer.providers.port import RenderedMail
 from mailement_mailer.routes import Route
-from mailement_newsletter.queries.messages import BatchId, Claimed
+from mailement_newsletter.ids import BatchId
+from mailement_newsletter.queries.messages import Claimed
 from mailement_newsletter.rules.pacing import Bucket
 
 # So many requests of a batch provider at the same time; it is the requests that it counts.

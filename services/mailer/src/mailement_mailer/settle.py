@@ -9,7 +9,8 @@ from typing import Final, assert_never
 
 from mailement_mailer.providers.port import Failed, Outcome, RetryLater, Sent, Uncertain
 from mailement_mailer.text import one_line, shortened
-from mailement_newsletter.queries.messages import Attempt, AttemptOutcome, Claimed, Fate, MessageState
+from mailement_newsletter.queries.messages import Attempt, Claimed, Fate
+from mailement_newsletter.rules.messages import AttemptOutcome, MessageState
 
 # 30 s, 1, 2, 4, 8, 16, 32 min: the last attempt is made an hour after the first.
 MAX_TRIES: Final = 8

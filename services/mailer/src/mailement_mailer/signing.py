@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from mailement_mailer.providers.dkim import DkimKey
 from mailement_mailer.providers.port import RenderedMail
-from mailement_newsletter.queries.messages import MessageId
+from mailement_newsletter.ids import MessageId
 
 
 class Signing:

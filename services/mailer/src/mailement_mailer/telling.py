@@ -8,7 +8,8 @@ from typing import Final
 from mailement_common.ids import trace_id
 from mailement_common.logs import logger
 from mailement_mailer.metrics import LAG_SECONDS, MESSAGES, SEND_SECONDS
-from mailement_newsletter.queries.messages import Cancelled, Claimed, Expired, Fate, MessageState
+from mailement_newsletter.queries.messages import Cancelled, Claimed, Expired, Fate
+from mailement_newsletter.rules.messages import MessageState
 
 _EVENTS: Final = {
     MessageState.SENT: "message.sent",

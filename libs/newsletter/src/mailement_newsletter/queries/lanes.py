@@ -12,13 +12,11 @@ import asyncpg
 
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId, SubscriberId
-from mailement_newsletter.ids import StepId
+from mailement_newsletter.ids import BatchId, MessageId, StepId
 from mailement_newsletter.queries.messages import (
-    BatchId,
     Cancelled,
     Claimed,
     KnownKeys,
-    MessageId,
     Place,
     Recipient,
     SendingBrand,

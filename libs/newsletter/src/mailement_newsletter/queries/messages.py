@@ -5,42 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import Any, Final, NewType
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
 
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId, SubscriberId
-from mailement_newsletter.ids import DripId, StepId
+from mailement_newsletter.ids import BatchId, DripId, MessageId, StepId
+from mailement_newsletter.rules.messages import AttemptOutcome, MessageState
 from mailement_newsletter.rules.senders import MailAccountId, MailKind, SenderId
 
 SQL: Final = queries_beside(__file__)
 
-MessageId = NewType("MessageId", int)
-BatchId = NewType("BatchId", UUID)
 Payload = dict[str, Any]
-
-
-class MessageState(StrEnum):
-    QUEUED = "queued"
-    CLAIMED = "claimed"
-    SENDING = "sending"
-    SENT = "sent"
-    FAILED = "failed"
-    UNCERTAIN = "uncertain"
-    CANCELLED = "cancelled"
-
-
-class AttemptOutcome(StrEnum):
-    """`retry`: it goes out again; `interrupted`: nobody was there any more to see how it ended."""
-
-    SENT = "sent"
-    FAILED = "failed"
-    RETRY = "retry"
-    UNCERTAIN = "uncertain"
-    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+import asyncpg
+
+from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId, SubscriberId
-from mailement_newsletter.ids import DripId
-from mailement_newsletter.queries.executor import Executor
-from mailement_newsletter.queries.message_views import MessageView, view_of
-from mailement_newsletter.queries.messages import MessageId, MessageState
+from mailement_newsletter.ids import DripId, MessageId
+from mailement_newsletter.rules.messages import MessageState
 from mailement_newsletter.rules.senders import MailKind
+from mailement_newsletter.usecases.message_view import MessageView, view_of
 
 SQL: Final = queries_beside(__file__)
 
@@ -45,7 +47,11 @@ class MessagePage:
 
 
 async def list_messages(
-    executor: Executor, wanted: MessageFilter, *, limit: int = 50, before: MessageId | None = None
+    executor: asyncpg.Pool | Connection,
+    wanted: MessageFilter,
+    *,
+    limit: int = 50,
+    before: MessageId | None = None,
 ) -> MessagePage:
     """The newest first. However much there is, a page costs no more than to look at some thousand."""
     # One more than asked for tells whether there is another page.

@@ -6,9 +6,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+import asyncpg
+
+from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
-from mailement_newsletter.queries.executor import Executor
-from mailement_newsletter.queries.messages import MessageId
+from mailement_newsletter.ids import MessageId
 
 SQL: Final = queries_beside(__file__)
 
@@ -19,7 +21,12 @@ class Engagement(StrEnum):
 
 
 async def note_engagement(
-    executor: Executor, message_id: MessageId, what: Engagement, *, by_machine: bool, at: datetime
+    executor: asyncpg.Pool | Connection,
+    message_id: MessageId,
+    what: Engagement,
+    *,
+    by_machine: bool,
+    at: datetime,
 ) -> bool:
     """The first time counts, and a program's never as a person's. False: it was known, or there is no such message."""
     return await executor.fetchval(SQL["note"], message_id, what, by_machine, at) is not None

@@ -9,8 +9,9 @@ from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId
 from mailement_newsletter.errors import MessageCannotBeRetried, MessageNotFound
-from mailement_newsletter.queries.messages import MessageId, MessageState
+from mailement_newsletter.ids import MessageId
 from mailement_newsletter.rules.mail_keys import KEPT
+from mailement_newsletter.rules.messages import MessageState
 
 SQL: Final = queries_beside(__file__)
 

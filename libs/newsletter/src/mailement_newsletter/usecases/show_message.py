@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+import asyncpg
+
+from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId
 from mailement_newsletter.errors import MessageNotFound
-from mailement_newsletter.queries.executor import Executor
-from mailement_newsletter.queries.message_views import MessageView, view_of
-from mailement_newsletter.queries.messages import AttemptOutcome, MessageId
+from mailement_newsletter.ids import MessageId
+from mailement_newsletter.rules.messages import AttemptOutcome
 from mailement_newsletter.rules.senders import MailAccountId, SenderId
+from mailement_newsletter.usecases.message_view import MessageView, view_of
 
 SQL: Final = queries_beside(__file__)
 
@@ -40,7 +43,9 @@ class MessageReport:
     attempts: tuple[AttemptView, ...]
 
 
-async def show_message(executor: Executor, message_id: MessageId, *, brand_id: BrandId) -> MessageReport:
+async def show_message(
+    executor: asyncpg.Pool | Connection, message_id: MessageId, *, brand_id: BrandId
+) -> MessageReport:
     """Raises MessageNotFound."""
     row = await executor.fetchrow(SQL["message"], message_id, brand_id)
     if row is None:

@@ -11,7 +11,7 @@ from typing import Final, Protocol, runtime_checkable
 
 from mailement_mailer.mailbox import Mailbox
 from mailement_mailer.text import is_one_line
-from mailement_newsletter.queries.messages import MessageId
+from mailement_newsletter.ids import MessageId
 
 _RECIPIENT: Final = re.compile(
     r"""(?:"(?:[^"\\]|\\.)+"|[^\s<>(),:;@"\[\]\\]+)@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?"""

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from mailement_api.json_body import BodyFault, BodyTooLarge, BodyTooSlow, NotAJsonType, NotAnObject, NotJson
 from mailement_newsletter.errors import (
+    BadCursor,
     BrandNotFound,
     CannotEnroll,
+    DripArchived,
+    DripIsADraft,
     DripNotFound,
+    InvalidDrip,
+    MessageNotFound,
     Refusal,
+    RunNotFound,
     SubscriberNotFound,
+    VersionConflict,
 )
 from mailement_webhooks import errors as webhooks
 
@@ -107,9 +115,43 @@ WEBHOOK_CODES: Final[Mapping[str, Code]] = {
     "replay_has_ended": Code(409, "The replay is finished or cancelled."),
 }
 
+# Only below /api/v1/messages.
+MESSAGE_CODES: Final[Mapping[str, Code]] = {
+    "message_not_found": Code(404, "The brand has no such message."),
+    "invalid_drip_id": Code(422, "`drip_id` is the id of a drip."),
+    "invalid_kind": Code(422, "`kind` is `drip`, `transactional` or `campaign`."),
+}
+
+# Only below /api/v1/drips, /api/v1/runs and /api/v1/events.
+DRIP_CODES: Final[Mapping[str, Code]] = {
+    "insufficient_scope": Code(
+        403,
+        "This key may only read here; `mailement key create --scope` makes one that may do what `reason` says.",
+    ),
+    "run_not_found": Code(404, "The brand has no such run."),
+    "version_conflict": Code(
+        409, "Somebody else has changed the drip; `version` is the one that it has now."
+    ),
+    "drip_archived": Code(409, "The drip is archived, and stays as it is."),
+    "drip_is_a_draft": Code(409, "The drip has never been live; an edit with `state: live` lets it begin."),
+    "invalid_drip": Code(422, "This is no drip; `errors` has all that is wrong, with its place."),
+    "invalid_subscriber": Code(422, "`subscriber` is the address or the id of a subscriber."),
+    "invalid_topics": Code(422, "`topics` is a list of at most 100 slugs, separated by commas."),
+    "invalid_fields": Code(
+        422, "`field.<key>` is text of at most 1,000 characters, and there are at most 100."
+    ),
+    "invalid_replace": Code(422, "`replace` is true or false."),
+    "invalid_dry_run": Code(422, "`dry_run` is true or false."),
+    "invalid_event": Code(422, "`event` has 1 to 100 of letters, digits, `_`, `.`, `:` and `-`."),
+    "invalid_properties": Code(422, "`properties` is an object of at most 100 plain values."),
+    "properties_too_long": Code(422, "A property's value has at most 1,000 characters."),
+}
+
 # What each error schema of the OpenAPI document has on top of CODES.
 ADDITIONS: Final[Mapping[str, Mapping[str, Code]]] = {
     "webhook_error": {**LIST_CODES, **WEBHOOK_CODES},
+    "drip_error": {**LIST_CODES, **DRIP_CODES},
+    "message_error": {**LIST_CODES, **MESSAGE_CODES},
 }
 
 ALL_CODES: Final[Mapping[str, Code]] = {
@@ -122,6 +164,11 @@ _REFUSALS: Final[Mapping[type[Refusal | webhooks.Refusal], str]] = {
     SubscriberNotFound: "subscriber_not_found",
     DripNotFound: "drip_not_found",
     CannotEnroll: "enroll_failed",
+    RunNotFound: "run_not_found",
+    DripArchived: "drip_archived",
+    DripIsADraft: "drip_is_a_draft",
+    BadCursor: "invalid_cursor",
+    MessageNotFound: "message_not_found",
     webhooks.OwnerNotFound: "brand_not_found",
     webhooks.NoEndpoint: "endpoint_not_found",
     webhooks.EndpointNotFound: "endpoint_not_found",
@@ -147,12 +194,15 @@ _BODY_FAULTS: Final[Mapping[type[BodyFault], str]] = {
 
 
 class WireError(Exception):
-    """An answer with an error code; `reason` where the code alone does not say enough."""
+    """An answer with an error code; `reason` where that alone does not say enough, `details` where there is more to it."""
 
-    def __init__(self, code: str, *, reason: str | None = None) -> None:
+    def __init__(
+        self, code: str, *, reason: str | None = None, details: Mapping[str, object] = MappingProxyType({})
+    ) -> None:
         super().__init__(code)
         self.code = code
         self.reason = reason
+        self.details = details
 
     @property
     def meaning(self) -> Code:
@@ -166,6 +216,11 @@ def translate(error: Refusal | webhooks.Refusal | BodyFault) -> WireError:
             return WireError(_BODY_FAULTS[type(error)])
         case CannotEnroll():
             return WireError("enroll_failed", reason=error.reason)
+        case VersionConflict():
+            return WireError("version_conflict", details={"version": error.version})
+        case InvalidDrip():
+            found = [{"at": fault.at, "message": fault.message} for fault in error.faults]
+            return WireError("invalid_drip", details={"errors": found})
         case webhooks.UrlRefused():
             return WireError("invalid_url", reason=error.reason)
         case webhooks.InvalidEndpoint() | webhooks.InvalidReplay():

@@ -8,8 +8,8 @@ from datetime import datetime
 import asyncpg
 
 from mailement_common.ids import BrandId, SubscriberId
-from mailement_newsletter.ids import DripId, RunId, StepId
-from mailement_newsletter.queries.messages import MessageId, MessageState
+from mailement_newsletter.ids import DripId, MessageId, RunId, StepId
+from mailement_newsletter.rules.messages import MessageState
 from mailement_newsletter.rules.senders import MailAccountId, MailKind, SenderId
 
 

@@ -1,0 +1,1 @@
+"""Messages, an addition of ours to the document: what mail there was, and what became of it."""
