@@ -14,6 +14,7 @@ from mailement_cli.commands.event import event
 from mailement_cli.commands.field import field
 from mailement_cli.commands.key import key
 from mailement_cli.commands.mail_account import mail_account
+from mailement_cli.commands.message import message
 from mailement_cli.commands.migrate import migrate
 from mailement_cli.commands.run import run
 from mailement_cli.commands.secret import secret
@@ -32,7 +33,7 @@ def main() -> None:
 
 for entry in (
     *(migrate, run, account, brand, key, topic, field, subscriber, drip, event, webhook, secret),
-    *(sender, mail_account, dkim),
+    *(message, sender, mail_account, dkim),
     *(dev, demo, torture_receiver),
 ):
     main.add_command(entry)

@@ -253,6 +253,16 @@ async def test_a_batch_is_claimed_whole_though_a_recipient_has_left(ledger: Ledg
     assert len(members) == 3
 
 
+async def test_no_part_of_a_batch_is_claimed_before_all_of_it_may_go(ledger: Ledger) -> None:
+    _, sent = await batch_of(ledger, 3)
+    await ledger.pool.execute(
+        "UPDATE messages SET lease_until = $2 WHERE id = $1", sent[1].id, LEASE_END + HOUR / 2
+    )
+    assert await claim_batches(ledger) == []
+    (members,) = await claim_batches(ledger, now=LEASE_END + HOUR / 2)
+    assert len(members) == 3
+
+
 async def test_a_batch_goes_to_one_mailer(ledger: Ledger) -> None:
     await batch_of(ledger, 20)
     claims = await asyncio.gather(*(claim_batches(ledger) for _ in range(5)))

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from mailement_mailer.providers.port import Failed, Outcome, RetryLater, Sent, Uncertain
-from mailement_mailer.settle import MAX_TRIES, attempt_of, backoff, refused, settle
+from mailement_mailer.settle import MAX_TRIES, attempt_of, backoff, refused, settle, settled
 from mailement_newsletter.rules.messages import AttemptOutcome, MessageState
 from tests.support.mails import NOON, a_claimed
 
@@ -75,6 +75,14 @@ def test_a_batch_waits_on_the_wire_for_its_next_attempt() -> None:
     fate = settle(outcome, a_claimed(), now=NOON, in_batch=True)
     assert (fate.state, fate.thaw, fate.tries) == (MessageState.SENDING, False, 1)
     assert fate.not_before is not None
+
+
+def test_the_mails_of_a_batch_wait_for_the_same_moment() -> None:
+    mails = [a_claimed(id=number) for number in range(50)]
+    outcomes = [RetryLater(reason="500", may_have_arrived=True)] * 50
+    fates = settled(mails, outcomes, in_batch=True, started_at=NOON, seconds=1, now=NOON)
+    assert len({fate.not_before for fate in fates}) == 1
+    assert {fate.state for fate in fates} == {MessageState.SENDING}
 
 
 def test_mails_of_a_request_that_was_refused_as_a_whole_go_alone() -> None:

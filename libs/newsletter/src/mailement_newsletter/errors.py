@@ -104,5 +104,5 @@ class MessageCannotBeRetried(Refusal):
     """Only a message that has failed or is uncertain can; `state` says what this one is."""
 
     def __init__(self, state: str) -> None:
-        super().__init__(f"it is {state}")
+        super().__init__(f"a message that is {state} cannot be retried, only one that is failed or uncertain")
         self.state = state

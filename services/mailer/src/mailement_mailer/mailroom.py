@@ -30,7 +30,7 @@ from mailement_mailer.providers.fleet import Fleet
 from mailement_mailer.providers.port import BatchProvider, Outcome, Provider, RetryLater, Uncertain
 from mailement_mailer.rounds import LEASE_MARGIN, Round, Rounds
 from mailement_mailer.routes import NoRoute, Route, RouteBook
-from mailement_mailer.settle import MAX_TRIES, attempt_of, put_off, settle, thawed, unclear
+from mailement_mailer.settle import MAX_TRIES, put_off, settled, thawed, unclear
 from mailement_mailer.signing import Signing
 from mailement_mailer.telling import tell, tell_cancelled, tell_expired, tell_lost
 from mailement_newsletter.queries import lanes, messages
@@ -280,13 +280,14 @@ class Mailroom:
         seconds = time.monotonic() - started
         refusal = self._accounts.judge(desk, outcomes)
         now = self._clock.now()
-        fates = [
-            replace(
-                settle(outcome, job.message, now=now, in_batch=unit.batch is not None),
-                attempt=attempt_of(outcome, started_at=began, seconds=seconds),
-            )
-            for job, outcome in zip(jobs, outcomes, strict=True)
-        ]
+        fates = settled(
+            [job.message for job in jobs],
+            outcomes,
+            in_batch=unit.batch is not None,
+            started_at=began,
+            seconds=seconds,
+            now=now,
+        )
         await self._conclude(jobs, fates, seconds=seconds, now=now, provider=provider.name)
         await self._accounts.report(desk, refusal)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, assert_never
@@ -57,6 +58,32 @@ def settle(outcome: Outcome, message: Claimed, *, now: datetime, in_batch: bool 
             return _again(outcome, message, tries, again_at, in_batch=in_batch)
         case _:
             assert_never(outcome)
+
+
+def settled(
+    messages: Sequence[Claimed],
+    outcomes: Sequence[Outcome],
+    *,
+    in_batch: bool,
+    started_at: datetime,
+    seconds: float,
+    now: datetime,
+) -> list[Fate]:
+    """The entries for all the mails of one request, with their attempts. Those that go out again do so together."""
+    fates = [
+        replace(
+            settle(outcome, message, now=now, in_batch=in_batch),
+            attempt=attempt_of(outcome, started_at=started_at, seconds=seconds),
+        )
+        for message, outcome in zip(messages, outcomes, strict=True)
+    ]
+    waits = [fate.not_before for fate in fates if fate.state is MessageState.SENDING and fate.not_before]
+    if not waits:
+        return fates
+    again_at = max(waits)
+    return [
+        replace(fate, not_before=again_at) if fate.state is MessageState.SENDING else fate for fate in fates
+    ]
 
 
 def attempt_of(outcome: Outcome, *, started_at: datetime, seconds: float) -> Attempt | None:

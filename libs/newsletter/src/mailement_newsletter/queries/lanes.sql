@@ -329,6 +329,11 @@ heads AS MATERIALIZED (
         )
         AND m.state = 'sending'
         AND m.lease_until <= $1
+        AND NOT EXISTS (
+            SELECT
+            FROM messages AS k
+            WHERE k.state IN ('claimed', 'sending') AND k.lease_until > $1 AND k.batch_id = m.batch_id
+        )
     LIMIT $8
     FOR UPDATE SKIP LOCKED
 ),

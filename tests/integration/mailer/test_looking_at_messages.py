@@ -1,0 +1,252 @@
+"""Messages as people list, show and retry them, and what is noted of those who got them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from mailement_common.ids import BrandId, SubscriberId
+from mailement_mailer.providers.resend import ResendProvider
+from mailement_newsletter.errors import MessageCannotBeRetried, MessageNotFound
+from mailement_newsletter.ids import DripId, MessageId
+from mailement_newsletter.rules.messages import MessageState
+from mailement_newsletter.rules.senders import MailKind
+from mailement_newsletter.usecases import list_messages as listing
+from mailement_newsletter.usecases.list_messages import MessageFilter, MessagePage, list_messages
+from mailement_newsletter.usecases.note_engagement import Engagement, note_engagement
+from mailement_newsletter.usecases.retry_message import Retried, retry_message
+from mailement_newsletter.usecases.show_message import show_message
+from tests.integration.newsletter.plans import scans
+from tests.support.database import Database
+from tests.support.fake_resend import API_KEY, fake_resend
+from tests.support.ledger import (
+    Ledger,
+    ScriptedProvider,
+    SetClock,
+    a_mailroom,
+    new_ledger,
+    running,
+    until,
+    until_finished,
+)
+from tests.support.mails import NOON
+
+
+@pytest.fixture
+async def ledger(database: Database) -> Ledger:
+    return await new_ledger(database.pool)
+
+
+async def page(ledger: Ledger, *, limit: int = 50, before: int | None = None, **wanted: Any) -> MessagePage:
+    return await list_messages(
+        ledger.pool,
+        MessageFilter(**{"brand_id": BrandId(ledger.brand_id), **wanted}),
+        limit=limit,
+        before=None if before is None else MessageId(before),
+    )
+
+
+def ids(found: MessagePage) -> list[int]:
+    return [message.id for message in found.messages]
+
+
+async def retry(ledger: Ledger, message: int) -> Retried:
+    async with ledger.pool.acquire() as connection:
+        return await retry_message(connection, MessageId(message), brand_id=BrandId(ledger.brand_id))
+
+
+async def test_messages_come_the_newest_first_in_pages(ledger: Ledger) -> None:
+    made = await ledger.messages(5)
+    first = await page(ledger, limit=3)
+    second = await page(ledger, limit=3, before=first.before)
+    assert ids(first) + ids(second) == made[::-1]
+    assert second.before is None
+
+
+async def test_a_list_is_narrowed(ledger: Ledger) -> None:
+    made = await ledger.messages(4)
+    await ledger.pool.execute("UPDATE messages SET state = 'failed' WHERE id = $1", made[1])
+    await ledger.pool.execute("UPDATE messages SET kind = 'campaign', drip_id = NULL WHERE id = $1", made[2])
+    subscriber = await ledger.pool.fetchval("SELECT subscriber_id FROM messages WHERE id = $1", made[3])
+    assert ids(await page(ledger, state=MessageState.FAILED)) == [made[1]]
+    assert ids(await page(ledger, state=MessageState.UNCERTAIN)) == []
+    assert ids(await page(ledger, kind=MailKind.CAMPAIGN)) == [made[2]]
+    assert ids(await page(ledger, drip_id=DripId(ledger.drip_id))) == [made[3], made[1], made[0]]
+    assert ids(await page(ledger, subscriber_id=SubscriberId(subscriber))) == [made[3]]
+    assert ids(await page(ledger, subscriber_id=SubscriberId(subscriber), state=MessageState.SENT)) == []
+    assert ids(await page(ledger, brand_id=BrandId(99))) == []
+    assert ids(await page(ledger, brand_id=BrandId(99), subscriber_id=SubscriberId(subscriber))) == []
+
+
+async def test_a_page_looks_no_further_than_some_thousand_and_says_where_it_stopped(ledger: Ledger) -> None:
+    await ledger.pool.execute(
+        """INSERT INTO messages (brand_id, subscriber_id, kind, dedupe_key)
+        SELECT $1, n, CASE WHEN n = 1 THEN 'campaign' ELSE 'drip' END, 'k' || n FROM generate_series(1, 5001) AS n""",
+        ledger.brand_id,
+    )
+    first = await page(ledger, kind=MailKind.CAMPAIGN)
+    assert ids(first) == []
+    assert first.before is not None
+    second = await page(ledger, kind=MailKind.CAMPAIGN, before=first.before)
+    assert (len(second.messages), second.before) == (1, None)
+
+
+@pytest.mark.parametrize("query", list(listing.SQL))
+@pytest.mark.parametrize("stored", [0, 20_000])
+async def test_a_list_reads_an_index_of_its_own_whatever_is_stored(
+    ledger: Ledger, query: str, stored: int
+) -> None:
+    await ledger.pool.execute(
+        """INSERT INTO messages (brand_id, subscriber_id, kind, state, dedupe_key)
+        SELECT 1 + n % 3, n, 'drip', CASE WHEN n % 50 = 0 THEN 'failed' ELSE 'sent' END, 'k' || n
+        FROM generate_series(1, $1::int) AS n""",
+        stored,
+    )
+    arguments: list[Any] = [1, 2**63 - 1, 5000, 51, None, None, None]
+    if query == "of_subscriber":
+        arguments.append(7)
+    async with ledger.pool.acquire() as connection:
+        if stored:
+            await connection.execute("ANALYZE messages")
+        found = await scans(connection, listing.SQL[query], *arguments, generic=True)
+    used = {scan.index for scan in found if scan.table == "messages"}
+    expected = {"of_brand": "messages_by_brand", "of_subscriber": "messages_by_subscriber"}
+    assert used == {expected.get(query, "messages_in_trouble")}
+
+
+async def test_a_message_is_shown_with_its_attempts_to_its_brand_alone(ledger: Ledger) -> None:
+    (message,) = await ledger.messages(1)
+    async with running(a_mailroom(ledger.pool, ScriptedProvider(), SetClock())):
+        await until_finished(ledger, [message])
+    report = await show_message(ledger.pool, MessageId(message), brand_id=BrandId(ledger.brand_id))
+    assert (report.message.state, report.message.subject) == ("sent", "Welcome reader0")
+    (attempt,) = report.attempts
+    assert (attempt.number, attempt.outcome, attempt.provider) == (1, "sent", "scripted")
+    with pytest.raises(MessageNotFound):
+        await show_message(ledger.pool, MessageId(message), brand_id=BrandId(99))
+
+
+async def test_a_failed_mail_is_composed_anew_under_a_new_key(ledger: Ledger) -> None:
+    message = await ledger.message(await ledger.subscriber(), key="drip:1:1")
+    clock = SetClock()
+    await ledger.pool.execute("UPDATE drip_steps SET body_text = '{% bad %}'")
+    async with fake_resend() as fake:
+        provider = ResendProvider(url=fake.url, api_key=API_KEY, connections=2)
+        async with running(a_mailroom(ledger.pool, provider, clock)):
+            await until_finished(ledger, [message])
+            assert await ledger.state(message) == "failed"
+            await ledger.pool.execute("UPDATE drip_steps SET body_text = 'mended'")
+            assert await retry(ledger, message) is Retried.ANEW
+            await ledger.pool.execute("UPDATE messages SET not_before = $1", NOON)
+            await until_finished(ledger, [message])
+        await provider.close()
+        assert await ledger.state(message) == "sent"
+        assert fake.keys == ["drip:1:1:again:1"]
+        assert "mended" in fake.mails[0]["text"]
+    counts = await ledger.pool.fetch(
+        "SELECT what, sum(n)::int AS n FROM drip_tallies GROUP BY what HAVING sum(n) <> 0"
+    )
+    assert [tuple(row) for row in counts] == [("sent", 1)]
+
+
+async def test_an_uncertain_mail_whose_key_is_forgotten_goes_out_as_it_was(ledger: Ledger) -> None:
+    (message,) = await ledger.messages(1)
+    await ledger.pool.execute(
+        """UPDATE messages SET state = 'uncertain', provider = 'smtp', payload = '{"subject": "x"}', attempts = 1, tries = 1,
+        first_attempt_at = now(), finished_at = now()"""
+    )
+    assert await retry(ledger, message) is Retried.AS_IT_IS
+    row = await ledger.row(message)
+    assert (row["state"], row["payload"], row["key_version"], row["attempts"]) == (
+        "queued",
+        {"subject": "x"},
+        0,
+        1,
+    )
+
+
+async def test_an_uncertain_mail_whose_key_is_known_keeps_it(ledger: Ledger) -> None:
+    (message,) = await ledger.messages(1)
+    await ledger.pool.execute(
+        """UPDATE messages SET state = 'uncertain', provider = 'resend', payload = '{}', first_attempt_at = now()"""
+    )
+    assert await retry(ledger, message) is Retried.UNDER_ITS_KEY
+    assert (await ledger.row(message))["first_attempt_at"] is not None
+
+
+async def test_an_uncertain_batch_goes_out_again_whole_and_arrives_once(ledger: Ledger) -> None:
+    sent = await ledger.messages(3)
+    clock = SetClock(await ledger.pool.fetchval("SELECT now()"))
+    async with fake_resend() as fake:
+        provider = ResendProvider(url=fake.url, api_key=API_KEY, connections=2)
+        fake.break_after_taking = True
+        async with running(a_mailroom(ledger.pool, provider, clock)):
+            for attempt in range(1, 8):
+                await until(partial(_attempted, ledger, attempt), what=f"attempt {attempt}")
+                clock.advance(timedelta(hours=2))
+            await until_finished(ledger, sent)
+            assert await ledger.states() == {"uncertain": 3}
+            fake.break_after_taking = False
+            assert await retry(ledger, sent[1]) is Retried.WITH_ITS_BATCH
+            await until_finished(ledger, sent)
+        await provider.close()
+        assert await ledger.states() == {"sent": 3}
+        assert len(fake.mails) == 3
+
+
+async def _attempted(ledger: Ledger, attempt: int) -> bool:
+    return bool(
+        await ledger.pool.fetchval(
+            "SELECT bool_and(lease_token IS NULL AND attempts = $1) FROM messages", attempt
+        )
+    )
+
+
+@pytest.mark.parametrize("state", ["queued", "claimed", "sending", "sent", "cancelled"])
+async def test_what_has_not_come_to_a_bad_end_cannot_be_retried(ledger: Ledger, state: str) -> None:
+    (message,) = await ledger.messages(1)
+    await ledger.pool.execute("UPDATE messages SET state = $1", state)
+    with pytest.raises(MessageCannotBeRetried) as refused:
+        await retry(ledger, message)
+    assert refused.value.state == state
+
+
+async def test_nobody_retries_another_brands_mail(ledger: Ledger) -> None:
+    (message,) = await ledger.messages(1)
+    await ledger.pool.execute("UPDATE messages SET state = 'failed'")
+    async with ledger.pool.acquire() as connection:
+        with pytest.raises(MessageNotFound):
+            await retry_message(connection, MessageId(message), brand_id=BrandId(99))
+    assert await ledger.state(message) == "failed"
+
+
+async def test_the_first_time_that_a_person_opens_or_clicks_counts(ledger: Ledger) -> None:
+    (message,) = await ledger.messages(1)
+    message_id = MessageId(message)
+    later = NOON + timedelta(hours=1)
+    for what in Engagement:
+        assert await note_engagement(ledger.pool, message_id, what, by_machine=False, at=NOON)
+        assert not await note_engagement(ledger.pool, message_id, what, by_machine=False, at=later)
+    row = await ledger.pool.fetchrow("SELECT opened_at, clicked_at, machine_opened_at FROM messages")
+    assert tuple(row) == (NOON, NOON, None)
+    counts = await ledger.pool.fetch("SELECT what, n FROM drip_tallies ORDER BY what")
+    assert [tuple(each) for each in counts] == [("clicked", 1), ("opened", 1)]
+
+
+async def test_what_a_program_does_never_counts_as_a_persons(ledger: Ledger) -> None:
+    (message,) = await ledger.messages(1)
+    for what in Engagement:
+        await note_engagement(ledger.pool, MessageId(message), what, by_machine=True, at=NOON)
+    row = await ledger.pool.fetchrow("SELECT opened_at, clicked_at, machine_opened_at FROM messages")
+    assert tuple(row) == (None, None, NOON)
+    assert await ledger.pool.fetchval("SELECT count(*) FROM drip_tallies") == 0
+
+
+async def test_a_message_that_is_not_there_is_no_fault(ledger: Ledger) -> None:
+    assert not await note_engagement(
+        ledger.pool, MessageId(uuid4().int % 2**40), Engagement.OPENED, by_machine=False, at=NOON
+    )
