@@ -18,8 +18,8 @@ from mailement_common.events.types import EventType
 from mailement_common.health import Health
 from mailement_common.sealing import KeyRing
 from mailement_common.service import run_until
-from mailement_newsletter.rules.drip_definition import DripTrigger
 from mailement_newsletter.catalog.keys import list_keys, revoke_key
+from mailement_newsletter.rules.drip_definition import DripTrigger
 from mailement_webhooks.rules.guard import Guard, parse_networks
 from mailement_webhooks.usecases.create_endpoint import NewEndpoint, create_endpoint
 from mailement_webhooks.usecases.set_endpoint import set_endpoint

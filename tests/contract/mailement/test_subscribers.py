@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mailement_newsletter.rules.drip_definition import DripTrigger
 from mailement_newsletter.catalog.topics import list_unknown_topics
+from mailement_newsletter.rules.drip_definition import DripTrigger
 from mailement_newsletter.rules.lifecycle import SubscriberStatus
 from tests.support.api import Answer, ApiUnderTest
 from tests.support.brands import AT_ONCE, READER, MakeTenant, Tenant

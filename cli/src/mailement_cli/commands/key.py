@@ -10,8 +10,9 @@ from mailement_cli.output import show_many, show_one, to_json
 from mailement_cli.session import brand_option, command, database, json_option
 from mailement_newsletter.catalog.brands import find_brand
 from mailement_newsletter.catalog.keys import create_key, find_key_by_id, list_keys, revoke_key
+from mailement_newsletter.rules.scopes import KeyScope
 
-_COLUMNS: Final = ("id", "brand", "name", "dialect", "last_four", "last_used_at", "revoked_at")
+_COLUMNS: Final = ("id", "brand", "name", "dialect", "last_four", "scopes", "last_used_at", "revoked_at")
 
 
 @click.group()
@@ -22,12 +23,26 @@ def key() -> None:
 @key.command()
 @brand_option
 @click.option("--name", required=True, help="What the key is for.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice([scope.value for scope in KeyScope]),
+    help="What it may do beside the documented calls and reading; may be given several times.",
+)
 @json_option
 @command
-async def create(brand: str, name: str, *, as_json: bool) -> None:  # noqa: ARG001  the answer is JSON anyway
+async def create(
+    brand: str,
+    name: str,
+    scopes: tuple[str, ...],
+    *,
+    as_json: bool,  # noqa: ARG001  the answer is JSON anyway
+) -> None:
     """Create a key and print it, this once, as JSON."""
     async with database() as connection:
-        made = await create_key(connection, await find_brand(connection, brand), name=name)
+        owner = await find_brand(connection, brand)
+        made = await create_key(connection, owner, name=name, scopes=[KeyScope(scope) for scope in scopes])
     click.echo(to_json({"id": made.id, "key": made.key}))
 
 

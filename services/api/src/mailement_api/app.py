@@ -13,6 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mailement_api import docs
 from mailement_api.context import RequestContext
 from mailement_api.dialects.mailement import routes as mailement
+from mailement_api.dialects.mailement.drips import routes as drips
+from mailement_api.dialects.mailement.drips.deeds import Deps as DripDeps
 from mailement_api.dialects.mailement.messages import routes as messages
 from mailement_api.dialects.mailement.messages.deeds import Deps as MessageDeps
 from mailement_api.dialects.mailement.webhooks import routes as webhooks
@@ -20,6 +22,7 @@ from mailement_api.dialects.mailement.webhooks.resource import Deps as WebhookDe
 from mailement_api.keys import KeyCache
 from mailement_api.public import unsubscribe
 from mailement_api.settings import ApiSettings
+from mailement_common.clock import SystemClock
 from mailement_common.health import Health, health_routes
 from mailement_common.sealing import KeyRing
 from mailement_webhooks.rules.guard import Guard
@@ -55,6 +58,11 @@ def create_app(
             )
         ),
         **messages.resources(MessageDeps(pool=pool, keys=keys, max_body_bytes=settings.max_body_bytes)),
+        **drips.resources(
+            DripDeps(
+                pool=pool, keys=keys, clock=SystemClock(), wake=wake, max_body_bytes=settings.max_body_bytes
+            )
+        ),
     }
     app = Starlette(
         routes=[

@@ -14,11 +14,12 @@ from starlette.routing import Route
 
 from mailement_api.context import name_endpoint
 from mailement_api.dialects.mailement import openapi as mailement
+from mailement_api.dialects.mailement.drips import openapi as drips
 from mailement_api.dialects.mailement.messages import openapi as messages
 from mailement_api.dialects.mailement.webhooks import openapi as webhooks
 from mailement_api.page import page
 
-_OPERATIONS: Final = (*mailement.OPERATIONS, *messages.OPERATIONS, *webhooks.OPERATIONS)
+_OPERATIONS: Final = (*mailement.OPERATIONS, *drips.OPERATIONS, *messages.OPERATIONS, *webhooks.OPERATIONS)
 _CODE: Final = re.compile(r"`([^`]*)`")
 
 

@@ -51,16 +51,13 @@ async def resume(drip_id: int, brand: str, *, dry_run: bool, as_json: bool) -> N
 def resumed_in_words(resumed: Resumed, state: DripState) -> list[str]:
     if resumed.was is DripState.LIVE or not resumed.overdue:
         return ["Nobody has fallen behind."] if not resumed.overdue else []
-    number = f"{resumed.overdue:,}{'' if resumed.is_exact else ' or more'}"
+    has = "has" if resumed.overdue == 1 else "have" if resumed.is_exact else "or more have"
+    behind = f"{resumed.overdue:,} {has} fallen behind"
     will = "would" if state is DripState.PAUSED else "will"
     if resumed.catch_up is CatchUp.SKIP:
-        return [
-            f"{number} people have fallen behind: mails among their overdue steps {will} be left out, later ones keep their dates."
-        ]
+        return [f"{behind}: mails among the overdue steps {will} be left out, later ones keep their dates."]
     pace = f", at most {resumed.max_per_hour:,} an hour" if resumed.max_per_hour else ""
-    return [
-        f"{number} people have fallen behind: their overdue steps {will} run now{pace}, and later ones follow from there."
-    ]
+    return [f"{behind}: the overdue steps {will} run now{pace}, and later ones follow from there."]
 
 
 @click.command()

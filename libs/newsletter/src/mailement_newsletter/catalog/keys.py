@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -12,6 +13,7 @@ from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId
 from mailement_newsletter.catalog.brands import Brand
 from mailement_newsletter.errors import NotFound
+from mailement_newsletter.rules.scopes import KeyScope
 from mailement_newsletter.usecases.authenticate import KEYS_CHANGED, key_hash
 
 SQL: Final = queries_beside(__file__)
@@ -28,6 +30,7 @@ class ApiKey:
     name: str
     dialect: str
     last_four: str
+    scopes: Sequence[str]
     created_at: datetime
     last_used_at: datetime | None
     revoked_at: datetime | None
@@ -41,11 +44,13 @@ class NewKey:
     key: str
 
 
-async def create_key(connection: Connection, brand: Brand, *, name: str) -> NewKey:
+async def create_key(
+    connection: Connection, brand: Brand, *, name: str, scopes: Collection[KeyScope] = ()
+) -> NewKey:
     """A key of the native dialect for one brand: `mlm_live_` and 32 hex digits."""
     key = _PREFIX + secrets.token_hex(16)
     key_id: int = await connection.fetchval(
-        SQL["create"], brand.account_id, brand.id, "mailement", name, key_hash(key), key[-4:]
+        SQL["create"], brand.account_id, brand.id, "mailement", name, key_hash(key), key[-4:], sorted(scopes)
     )
     return NewKey(id=key_id, key=key)
 

@@ -1,7 +1,7 @@
 -- name: create
 -- A new key; only its hash and its last four characters are kept.
-INSERT INTO api_keys (account_id, brand_id, dialect, name, key_hash, last_four)
-VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO api_keys (account_id, brand_id, dialect, name, key_hash, last_four, scopes)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 RETURNING id;
 
 -- name: list_all
@@ -12,6 +12,7 @@ SELECT
     k.name,
     k.dialect,
     k.last_four,
+    k.scopes,
     k.created_at,
     k.last_used_at,
     k.revoked_at

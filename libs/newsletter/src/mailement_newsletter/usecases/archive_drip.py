@@ -8,7 +8,7 @@ from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId
 from mailement_newsletter.errors import DripNotFound
 from mailement_newsletter.ids import DripId
-from mailement_newsletter.queries.executor import Executor
+from mailement_newsletter.usecases.drip_rows import Executor
 
 SQL: Final = queries_beside(__file__)
 

@@ -20,12 +20,13 @@ KEYS_CHANGED: Final = "mailement_keys_changed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownKey:
-    """`brand_id` None: the key reaches every brand of its account."""
+    """`brand_id` None: the key reaches every brand of its account. `scopes`: what it may do beside the usual (rules/scopes)."""
 
     id: int
     account_id: AccountId
     brand_id: BrandId | None
     brand_deleted: bool
+    scopes: frozenset[str]
 
 
 def key_hash(key: str) -> bytes:
@@ -42,6 +43,7 @@ async def find_key(pool: asyncpg.Pool, digest: bytes) -> KnownKey | None:
         account_id=AccountId(row["account_id"]),
         brand_id=None if row["brand_id"] is None else BrandId(row["brand_id"]),
         brand_deleted=row["brand_deleted"],
+        scopes=frozenset(row["scopes"]),
     )
 
 

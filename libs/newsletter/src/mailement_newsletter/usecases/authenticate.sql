@@ -4,6 +4,7 @@ SELECT
     k.id,
     k.account_id,
     k.brand_id,
+    k.scopes,
     b.deleted_at IS NOT NULL AS brand_deleted
 FROM api_keys AS k
 LEFT JOIN brands AS b ON k.brand_id = b.id

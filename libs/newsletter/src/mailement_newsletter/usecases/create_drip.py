@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from mailement_common.ids import BrandId
-from mailement_newsletter.queries.executor import Executor
 from mailement_newsletter.rules.drip_definition import DripDefinition, DripState, DripTrigger
 from mailement_newsletter.rules.drip_edits import new_positions
 from mailement_newsletter.rules.drip_storage import to_stored
-from mailement_newsletter.usecases.drip_rows import transaction
+from mailement_newsletter.usecases.drip_rows import Executor, transaction
 from mailement_newsletter.usecases.drip_writes import (
     Saved,
     ask_for,

@@ -9,7 +9,6 @@ from typing import Any
 from mailement_common.ids import BrandId
 from mailement_newsletter.errors import DripArchived, DripFault, InvalidDrip, VersionConflict
 from mailement_newsletter.ids import DripId, StepId, TopicId
-from mailement_newsletter.queries.executor import Executor
 from mailement_newsletter.rules.drip_definition import (
     DripDefinition,
     DripState,
@@ -18,7 +17,7 @@ from mailement_newsletter.rules.drip_definition import (
     read_definition,
 )
 from mailement_newsletter.rules.drip_edits import StepsEdit, compare, place
-from mailement_newsletter.usecases.drip_rows import DripRows, load_drip
+from mailement_newsletter.usecases.drip_rows import DripRows, Executor, load_drip
 from mailement_newsletter.usecases.drip_writes import check_definition
 
 

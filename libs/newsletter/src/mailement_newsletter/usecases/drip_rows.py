@@ -6,15 +6,15 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeAlias
 
 import asyncpg
 
+from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId
 from mailement_newsletter.errors import DripNotFound
 from mailement_newsletter.ids import DripId, StepId, TopicId
-from mailement_newsletter.queries.executor import Connection, Executor
 from mailement_newsletter.rules.drip_definition import (
     CatchUp,
     DripDefinition,
@@ -29,6 +29,9 @@ from mailement_newsletter.rules.drip_definition import (
 from mailement_newsletter.rules.drip_storage import StoredStep, from_stored, topic_ids_in
 
 SQL: Final = queries_beside(__file__)
+
+# One statement needs no more than a pool; on a connection it is a part of its transaction.
+Executor: TypeAlias = "asyncpg.Pool | Connection"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from mailement_common.ids import BrandId
 from mailement_newsletter.ids import DripId, StepId
-from mailement_newsletter.queries.executor import Executor
 from mailement_newsletter.rules.drip_definition import StepKind, kind_of
-from mailement_newsletter.usecases.drip_rows import Numbers
+from mailement_newsletter.usecases.drip_rows import Executor, Numbers
 from mailement_newsletter.usecases.show_drip import StepNumbers, show_drip
 
 

@@ -9,12 +9,12 @@ from typing import Final
 
 import asyncpg
 
+from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId
 from mailement_newsletter.content.check import Severity, check_content
 from mailement_newsletter.errors import AlreadyExists, DripFault, InvalidDrip
 from mailement_newsletter.ids import DripId, StepId, TopicId
-from mailement_newsletter.queries.executor import Connection, Executor
 from mailement_newsletter.rules.drip_definition import (
     DripDefinition,
     DripTrigger,
@@ -25,6 +25,7 @@ from mailement_newsletter.rules.drip_definition import (
 )
 from mailement_newsletter.rules.drip_reading import Place
 from mailement_newsletter.rules.drip_storage import StoredStep
+from mailement_newsletter.usecases.drip_rows import Executor
 
 SQL: Final = queries_beside(__file__)
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
 from mailement_newsletter.errors import VersionConflict
 from mailement_newsletter.ids import DripId, StepId
-from mailement_newsletter.queries.executor import Connection, Executor
 from mailement_newsletter.rules.drip_definition import DripDefinition, DripState, DripTrigger, StepKind
 from mailement_newsletter.rules.drip_edits import place, respaced
 from mailement_newsletter.rules.drip_storage import StoredStep, to_stored
 from mailement_newsletter.usecases.drip_changes import EditDrip, PlannedEdit, plan_drip_edit
-from mailement_newsletter.usecases.drip_rows import load_drip, transaction
+from mailement_newsletter.usecases.drip_rows import Executor, load_drip, transaction
 from mailement_newsletter.usecases.drip_writes import Saved, ask_for, new_step_ids, write_drip, write_steps
 
 SQL: Final = queries_beside(__file__)

@@ -9,9 +9,9 @@ from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId
 from mailement_newsletter.errors import RunNotFound
 from mailement_newsletter.ids import RunId
-from mailement_newsletter.queries.executor import Executor
 from mailement_newsletter.rules.drip_definition import CatchUp, DripState
 from mailement_newsletter.rules.drip_explanations import RunExplanation, RunFacts, explain, moments_of
+from mailement_newsletter.usecases.drip_rows import Executor
 from mailement_newsletter.usecases.show_run import show_run
 
 SQL: Final = queries_beside(__file__)

@@ -10,9 +10,8 @@ from typing import Final
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId
 from mailement_newsletter.ids import DripId
-from mailement_newsletter.queries.executor import Executor
 from mailement_newsletter.rules.drip_definition import DripState, DripTrigger
-from mailement_newsletter.usecases.drip_rows import Numbers, load_numbers
+from mailement_newsletter.usecases.drip_rows import Executor, Numbers, load_numbers
 
 SQL: Final = queries_beside(__file__)
 

@@ -14,9 +14,8 @@ from mailement_common.ids import BrandId, SubscriberId
 from mailement_newsletter.commands import Who
 from mailement_newsletter.errors import BadCursor, SubscriberNotFound
 from mailement_newsletter.ids import DripId
-from mailement_newsletter.queries.executor import Executor
 from mailement_newsletter.rules.drip_runs import Run, RunState
-from mailement_newsletter.usecases.drip_rows import load_drip
+from mailement_newsletter.usecases.drip_rows import Executor, load_drip
 from mailement_newsletter.usecases.who import identifiers
 
 SQL: Final = queries_beside(__file__)

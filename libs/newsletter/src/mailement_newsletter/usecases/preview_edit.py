@@ -11,11 +11,10 @@ import asyncpg
 from mailement_common.db.sql import queries_beside
 from mailement_newsletter.errors import DripFault
 from mailement_newsletter.ids import StepId
-from mailement_newsletter.queries.executor import Executor
 from mailement_newsletter.rules.drip_edits import place_virtually
 from mailement_newsletter.rules.drip_storage import to_stored
 from mailement_newsletter.usecases.drip_changes import EditDrip, PlannedEdit, plan_drip_edit
-from mailement_newsletter.usecases.drip_rows import Numbers, load_numbers
+from mailement_newsletter.usecases.drip_rows import Executor, Numbers, load_numbers
 
 SQL: Final = queries_beside(__file__)
 

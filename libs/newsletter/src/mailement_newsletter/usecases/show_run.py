@@ -8,9 +8,9 @@ from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId
 from mailement_newsletter.errors import RunNotFound
 from mailement_newsletter.ids import RunId, StepId
-from mailement_newsletter.queries.executor import Executor
 from mailement_newsletter.rules.drip_definition import StepKind
 from mailement_newsletter.rules.drip_runs import RunEvent, RunMail, RunReport, RunStep
+from mailement_newsletter.usecases.drip_rows import Executor
 from mailement_newsletter.usecases.list_runs import run_of
 
 SQL: Final = queries_beside(__file__)

@@ -14,7 +14,6 @@ from mailement_common.ids import BrandId, SubscriberId
 from mailement_newsletter.commands import ByEmail, ById, Scalar
 from mailement_newsletter.errors import SubscriberNotFound
 from mailement_newsletter.ids import DripId, RunId, StepId
-from mailement_newsletter.queries.executor import Executor
 from mailement_newsletter.rules.drip_conditions import parts
 from mailement_newsletter.rules.drip_definition import (
     Branch,
@@ -26,7 +25,7 @@ from mailement_newsletter.rules.drip_definition import (
     StepKind,
 )
 from mailement_newsletter.rules.lifecycle import SubscriberStatus
-from mailement_newsletter.usecases.drip_rows import DripRows, load_drip
+from mailement_newsletter.usecases.drip_rows import DripRows, Executor, load_drip
 from mailement_newsletter.usecases.who import identifiers
 
 SQL: Final = queries_beside(__file__)

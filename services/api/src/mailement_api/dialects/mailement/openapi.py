@@ -44,6 +44,21 @@ _PERSON: Final = (
 _WHO: Final = ("missing_subscriber_identifier", "invalid_subscriber_id", "subscriber_not_found")
 
 
+# What errors about drips have besides.
+_DRIP_DETAILS: Final = {
+    "errors": {
+        "type": "array",
+        "description": "Of `invalid_drip`: all that is wrong.",
+        "items": {
+            "type": "object",
+            "required": ["at", "message"],
+            "properties": {"at": {"type": "string"}, "message": {"type": "string"}},
+        },
+    },
+    "version": {"type": "integer", "description": "Of `version_conflict`: the version that the drip has now."},
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
     """What may stand behind the question mark."""
@@ -275,6 +290,7 @@ def _error_schema(family: Family, codes: Mapping[str, Code]) -> dict[str, Any]:
             "error": {"type": "string", "enum": sorted(codes)},
             "message": {"type": "string"},
             "reason": {"type": "string", "description": "Where the code alone does not say enough."},
+            **(_DRIP_DETAILS if "invalid_drip" in codes else {}),
         },
     }
 

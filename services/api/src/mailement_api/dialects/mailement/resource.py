@@ -19,6 +19,7 @@ from mailement_api.dialects.mailement.responses import Family, failure
 from mailement_api.json_body import read_object_if_any
 from mailement_api.keys import KeyCache
 from mailement_common.ids import BrandId
+from mailement_newsletter.rules.scopes import KeyScope
 
 # Longer than any deed takes.
 _DEED_SECONDS: Final = 20
@@ -73,11 +74,19 @@ Deed = Callable[[NeedsT, Call], Awaitable[Mapping[str, object]]]
 class Resource(Generic[NeedsT]):
     """Key, body, deed, answer; every fault in the dialect's words."""
 
-    def __init__(self, path: str, deps: NeedsT, deeds: Mapping[str, Deed[NeedsT]]) -> None:
-        """`deeds` by method."""
+    def __init__(
+        self,
+        path: str,
+        deps: NeedsT,
+        deeds: Mapping[str, Deed[NeedsT]],
+        *,
+        scopes: frozenset[KeyScope] = frozenset(),
+    ) -> None:
+        """`deeds` by method. `scopes`: whoever does not only read needs a key with one of them, if there are any."""
         self._name = f"/api/v1{path}"
         self._deps = deps
         self._deeds = deeds
+        self._scopes = scopes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         name_endpoint(scope, self._name)
@@ -101,7 +110,8 @@ class Resource(Generic[NeedsT]):
         )
 
     async def _carry_out(self, deed: Deed[NeedsT], request: Request) -> Mapping[str, object]:
-        brand = await authenticate(request, self._deps.keys, custom_header=False)
+        scopes = frozenset[KeyScope]() if request.method == "GET" else self._scopes
+        brand = await authenticate(request, self._deps.keys, custom_header=False, scopes=scopes)
         document: Mapping[str, Any] = {}
         if request.method not in _WITHOUT_BODY:
             document = await read_object_if_any(request, max_bytes=self._deps.max_body_bytes)

@@ -77,6 +77,7 @@ def failure(error: WireError, family: Family, *, cors: bool, allow: str | None =
     body: dict[str, object] = {family.value: False, "error": error.code, "message": code.message}
     if error.reason is not None:
         body["reason"] = error.reason
+    body.update(error.details)
     headers = dict(CORS_HEADERS) if cors else {}
     match code.status:
         case 401:
