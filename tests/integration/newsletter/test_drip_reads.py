@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -16,6 +16,21 @@ from mailement_newsletter.rules.drip_definition import DripState, read_definitio
 from mailement_newsletter.rules.drip_explanations import RunExplanation, Verdict
 from mailement_newsletter.rules.drip_runs import RunState
 from mailement_newsletter.rules.lifecycle import SubscriberStatus
+from mailement_newsletter.usecases import (
+    list_runs as list_runs_,
+)
+from mailement_newsletter.usecases import (
+    preview_edit,
+    retry_failed_runs,
+    show_drip,
+    simulate_drip,
+)
+from mailement_newsletter.usecases import (
+    resume_drip as resume_drip_,
+)
+from mailement_newsletter.usecases import (
+    show_run as show_run_,
+)
 from mailement_newsletter.usecases.advance_drips import advance_drips
 from mailement_newsletter.usecases.archive_drip import archive_drip
 from mailement_newsletter.usecases.create_drip import create_drip
@@ -31,6 +46,7 @@ from mailement_newsletter.usecases.pause_drip import pause_drip
 from mailement_newsletter.usecases.report_event import report_event
 from mailement_newsletter.usecases.resume_drip import resume_drip
 from mailement_newsletter.usecases.show_run import show_run
+from tests.integration.newsletter.plans import scans
 from tests.support.brands import MakeTenant, Tenant
 from tests.support.drips import tell_the_scheduler
 
@@ -428,3 +444,36 @@ async def test_the_end_of_an_evergreen_drip_is_explained(brand: Tenant) -> None:
     assert (
         await _explain(brand)
     ).summary == "Has come to the end, and waits there for steps that are added later."
+
+
+_NOW = datetime(2031, 5, 1, tzinfo=UTC)
+_DAYS = [1, 2, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize(
+    ("query", "arguments"),
+    [
+        pytest.param(list_runs_.SQL["page"], (1, 0, 0, None, 51, 51, 2**63 - 1), id="runs"),
+        pytest.param(list_runs_.SQL["last_looked_at"], (1, 0, 0, 10_000, 2**63 - 1), id="last looked at"),
+        pytest.param(list_runs_.SQL["failed"], (1, 0, 0, 51), id="failed runs"),
+        pytest.param(show_drip.SQL["waiting"], (1, [1, 2], 10_001), id="waiting"),
+        pytest.param(resume_drip_.SQL["overdue"], (1, 100_001), id="overdue"),
+        pytest.param(retry_failed_runs.SQL["retry"], (1, 0, 0, 5_000), id="retry"),
+        pytest.param(show_run_.SQL["run"], (1, 1), id="run"),
+        pytest.param(show_run_.SQL["mails"], (["drip:1:1"],), id="mails"),
+        pytest.param(simulate_drip.SQL["start"], (1, 1, "a@b.c", None, _NOW), id="start of a simulation"),
+        pytest.param(
+            preview_edit.SQL["measure"],
+            (1, [], [], "brand", None, None, _DAYS, False, True, True, _NOW, 100),
+            id="preview",
+        ),
+    ],
+)
+async def test_no_read_goes_through_all_there_is(
+    brand: Tenant, query: str, arguments: tuple[Any, ...]
+) -> None:
+    """Also with a plan that was made for any arguments, on tables that were empty then."""
+    async with brand.pool.acquire() as connection:
+        found = await scans(connection, query, *arguments, generic=True)
+    whole = {scan.table for scan in found if scan.kind == "Seq Scan"}
+    assert not {"subscribers", "drip_enrollments", "messages"} & whole

@@ -132,13 +132,13 @@ class _Drawing:
 
     def _between(self, step: Step, numbers: StepNumbers) -> Iterator[str]:
         """The line down to a step: its delay, and who waits for it."""
-        parts = [delay_in_words(step.delay)] if step.delay else []
+        parts = [self._dim(delay_in_words(step.delay))] if step.delay else []
         if numbers.waiting:
             more = "" if self._report.waiting_is_exact else "+"
             parts.append(self._paint(f"{numbers.waiting:,}{more} waiting", fg="yellow"))
         yield self._signs.line
         if parts:
-            yield f"{self._signs.line} {self._dim(parts[0])}{''.join(f'   {part}' for part in parts[1:])}"
+            yield f"{self._signs.line} {'   '.join(parts)}"
             yield self._signs.line
 
     def _step(self, step: Step, numbers: StepNumbers) -> Iterator[str]:

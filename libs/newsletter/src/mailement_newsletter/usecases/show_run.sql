@@ -47,7 +47,7 @@ WHERE s.drip_id = $1
 ORDER BY s.position;
 
 -- name: mails
--- The mails of a run, by the keys that its steps make.
+-- The mails of a run, by the keys that its steps make: each a look-up, also with a plan from when the ledger was empty.
 SELECT
     m.id,
     m.drip_step_id,
@@ -59,8 +59,23 @@ SELECT
     m.finished_at,
     m.opened_at,
     m.clicked_at
-FROM messages AS m
-WHERE m.dedupe_key = ANY($1::text [])
+FROM unnest($1::text []) AS k (dedupe_key)
+CROSS JOIN LATERAL (
+    SELECT
+        x.id,
+        x.drip_step_id,
+        x.state,
+        x.error,
+        x.attempts,
+        x.not_before,
+        x.created_at,
+        x.finished_at,
+        x.opened_at,
+        x.clicked_at
+    FROM messages AS x
+    WHERE x.dedupe_key = k.dedupe_key
+    LIMIT 1
+) AS m
 ORDER BY m.id;
 
 -- name: events
