@@ -12,7 +12,7 @@ uv := $(firstword $(wildcard .tools/uv/bin/uv) uv)
 sources := libs services cli tests tools bench
 present := $(wildcard $(sources))
 
-.PHONY: help setup run demo test check fmt lock bench-ingress bench-webhooks bench-isolation bench-claim bench-drips up down verify-compose clean
+.PHONY: help setup run demo test check fmt lock bench-ingress bench-webhooks bench-isolation bench-claim bench-drips bench-mail up down verify-compose clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -70,6 +70,10 @@ bench-claim: ## a claim's time with a million deliveries waiting for ten thousan
 bench-drips: ## due steps per second, and their cost as the number of runs grows; ARGS=--ten-million for the largest
 	@$(PYTHON) tools/setup.py --servers
 	@exec $(bin)/python -m bench.drips.run $(ARGS)
+
+bench-mail: ## mails per second with the full ledger, beside the same bytes by a bare loop; and what another brand notices
+	@$(PYTHON) tools/setup.py --servers
+	@exec $(bin)/python -m bench.mail.run $(ARGS)
 
 up: ## build the images and start everything by docker compose
 	@$(PYTHON) tools/compose_secrets.py

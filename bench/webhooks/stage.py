@@ -117,7 +117,7 @@ async def _make_tenant(
 def running_service(stage: Stage, name: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
     """`mailement run <name>` as a process of its own; ready when the block begins. Its log is bench/out/<name>.log."""
     ops_port = free_port()
-    environ = {**_inherited(), **stage.settings, "MAILEMENT_OPS_PORT": str(ops_port), **settings}
+    environ = {**inherited(), **stage.settings, "MAILEMENT_OPS_PORT": str(ops_port), **settings}
     words = [sys.executable, "-m", "mailement_cli", "run", name]
     with (OUT / f"{name}.log").open("wb") as log, ending(words, environ=environ, out=log) as process:
         _await_answer(f"http://127.0.0.1:{ops_port}/readyz", process)
@@ -129,7 +129,7 @@ def running_receiver(*options: str) -> Iterator[str]:
     """Its URL; `options` of bench.webhooks.receiver."""
     port = free_port()
     words = [sys.executable, "-m", "bench.webhooks.receiver", str(port), *options]
-    with ending(words, environ=_inherited()) as process:
+    with ending(words, environ=inherited()) as process:
         _await_answer(f"http://127.0.0.1:{port}/count", process)
         yield f"http://127.0.0.1:{port}"
 
@@ -147,7 +147,7 @@ def ending(
         process.wait(timeout=30)
 
 
-def _inherited() -> dict[str, str]:
+def inherited() -> dict[str, str]:
     """The environment of this process without our settings: what is measured is what stands here."""
     ours = ("MAILEMENT_", "DATABASE_URL", "AMQP_URL")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}  # noqa: TID251

@@ -140,7 +140,7 @@ class Accounts:
 
     async def turn(self, desk: Desk) -> bool:
         """Waits until a request may be made, where they are counted. False: ask again, if the desk does not rest by now."""
-        if desk.bucket is None or not isinstance(self.provider(desk), BatchProvider):
+        if desk.bucket is None or not desk.counts_requests:
             return True
         now = self._clock.now()
         (grant,) = await pacing.reserve(self._pool, [Want(mails=1, buckets=(desk.bucket,))], now)
@@ -179,6 +179,8 @@ class Accounts:
         return desk
 
     async def _observe(self, desk: Desk) -> None:
+        if not desk.counts_requests:
+            return
         provider = self.provider(desk)
         told = provider.told if isinstance(provider, BatchProvider) else None
         if told is None or self._told.get(desk.key) == told:

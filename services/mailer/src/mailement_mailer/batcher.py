@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 
-class Batcher(Generic[ItemT, ResultT]):
-    """`run` gets the waiting items, at least one, and answers with one result for each, in order."""
+# A batch that follows another within this time belongs to a stream of them.
+_STREAM_SECONDS: Final = 0.05
 
-    def __init__(self, run: Callable[[Sequence[ItemT]], Awaitable[Sequence[ResultT]]]) -> None:
+
+class Batcher(Generic[ItemT, ResultT]):
+    """`run` gets the waiting items, at least one, and answers with one result for each, in order.
+
+    `linger`: in a stream of batches, so many seconds are waited for others to come along. Whoever comes alone never waits.
+    """
+
+    def __init__(
+        self, run: Callable[[Sequence[ItemT]], Awaitable[Sequence[ResultT]]], *, linger: float = 0.0
+    ) -> None:
         self._run = run
+        self._linger = linger
+        self._ended_at = 0.0
         self._waiting: list[tuple[ItemT, asyncio.Future[ResultT]]] = []
         self._running: asyncio.Task[None] | None = None
 
@@ -35,10 +46,17 @@ class Batcher(Generic[ItemT, ResultT]):
     async def _work_off(self) -> None:
         try:
             while self._waiting:
+                if self._linger and self._clock() - self._ended_at < _STREAM_SECONDS:
+                    await asyncio.sleep(self._linger)
                 batch, self._waiting = self._waiting, []
                 await self._answer(batch)
+                self._ended_at = self._clock()
         finally:
             self._running = None
+
+    @staticmethod
+    def _clock() -> float:
+        return asyncio.get_running_loop().time()
 
     async def _answer(self, batch: list[tuple[ItemT, asyncio.Future[ResultT]]]) -> None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import asyncpg
 
@@ -17,6 +17,9 @@ from mailement_newsletter.ids import MessageId
 from mailement_newsletter.queries import messages
 from mailement_newsletter.queries.messages import Departure, Fate
 
+# What a mail may wait for others, so that a statement carries many.
+_LINGER_SECONDS: Final = 0.01
+
 ResultT = TypeVar("ResultT")
 
 log = logger(__name__)
@@ -28,8 +31,12 @@ class Clerk:
     def __init__(self, pool: asyncpg.Pool, clock: Clock) -> None:
         self._pool = pool
         self._clock = clock
-        self._start: Batcher[Sequence[Departure], set[MessageId]] = Batcher(self._start_all)
-        self._record: Batcher[Sequence[Fate], set[MessageId]] = Batcher(self._record_all)
+        self._start: Batcher[Sequence[Departure], set[MessageId]] = Batcher(
+            self._start_all, linger=_LINGER_SECONDS
+        )
+        self._record: Batcher[Sequence[Fate], set[MessageId]] = Batcher(
+            self._record_all, linger=_LINGER_SECONDS
+        )
 
     async def start(self, departures: Sequence[Departure]) -> set[MessageId]:
         """Those that are still ours to send; all of them are frozen in one statement."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import uuid4
@@ -21,6 +22,8 @@ from mailement_newsletter.rules.pacing import Bucket
 _BATCHES_AT_ONCE: Final = 4
 # Mails in hand for each that can be on the wire: enough that claims are large, few enough that they are soon gone.
 _IN_HAND: Final = 4
+# Of the places in hand, as many as one brand may have.
+_SHARE: Final = 0.75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +76,7 @@ class Desk:
         self.bucket: Bucket | None = None
         self.trouble: str | None = None
         self._slots = concurrency if batch_max == 1 else min(concurrency, _BATCHES_AT_ONCE)
-        self._batch_max = batch_max
+        self.batch_max = batch_max
         self._capacity = self._slots * batch_max * (_IN_HAND if batch_max == 1 else 2)
         self._spawn = spawn
         self._turn = turn
@@ -81,6 +84,7 @@ class Desk:
         self._freed = freed
         self._waiting: list[_Entry] = []
         self._in_hand = 0
+        self._of_brand: Counter[BrandId] = Counter()
         self._busy = 0
         self._resting_until = 0.0
         self._numbers = 0
@@ -89,9 +93,18 @@ class Desk:
         self._tags: dict[BrandId, int] = {}
 
     @property
+    def counts_requests(self) -> bool:
+        """A provider that takes batches limits requests; the others limit mails."""
+        return self.batch_max > 1
+
+    @property
     def room(self) -> int:
         """How many more mails may be claimed for this account; none while it rests."""
         return 0 if self.is_resting else max(0, self._capacity - self._in_hand)
+
+    def room_for(self, brand: BrandId) -> int:
+        """How many of them may be a brand's: the last places are kept for whoever comes later."""
+        return max(0, int(self._capacity * _SHARE) - self._of_brand[brand])
 
     @property
     def is_resting(self) -> bool:
@@ -101,15 +114,21 @@ class Desk:
     def is_idle(self) -> bool:
         return self._in_hand == 0
 
-    def take_in_hand(self, mails: int) -> None:
+    def take_in_hand(self, messages: Iterable[Claimed]) -> None:
         """They have been claimed for this account."""
-        self._in_hand += mails
+        for message in messages:
+            self._in_hand += 1
+            self._of_brand[message.brand.id] += 1
 
-    def let_go(self, mails: int) -> None:
+    def let_go(self, messages: Iterable[Claimed]) -> None:
         """They are done with, or back in the queue."""
-        was_short = self._capacity - self._in_hand < self._capacity // 2
-        self._in_hand -= mails
-        if self._in_hand == 0 or (was_short and self._capacity - self._in_hand >= self._capacity // 2):
+        was_short = self._in_hand > self._capacity // 2
+        for message in messages:
+            self._in_hand -= 1
+            self._of_brand[message.brand.id] -= 1
+            if not self._of_brand[message.brand.id]:
+                del self._of_brand[message.brand.id]
+        if self._in_hand == 0 or (was_short and self._in_hand <= self._capacity // 2):
             self._freed()
 
     def push(self, unit: Unit) -> None:
@@ -145,10 +164,10 @@ class Desk:
 
     def _take(self) -> Unit:
         unit = self._pop()
-        if self._batch_max == 1 or not _can_share(unit):
+        if self.batch_max == 1 or not _can_share(unit):
             return unit
         jobs, aside = list(unit.jobs), []
-        while self._waiting and len(jobs) < self._batch_max:
+        while self._waiting and len(jobs) < self.batch_max:
             entry = heapq.heappop(self._waiting)
             if _can_share(entry.unit):
                 jobs.extend(entry.unit.jobs)

@@ -128,7 +128,7 @@ class Mailroom:
         fresh: dict[BrandId, list[Claimed]] = {}
         for message in done.claims.claimed:
             if message.payload is None:
-                self._desk(done, message).take_in_hand(1)
+                self._desk(done, message).take_in_hand([message])
                 fresh.setdefault(message.brand.id, []).append(message)
             else:
                 await self._again([message])
@@ -161,7 +161,7 @@ class Mailroom:
                         await self._line_up(self._accounts.desk_of(each.draft.route), Unit(jobs=[job]))
         finally:
             for draft in left:
-                self._accounts.desk_of(draft.route).let_go(1)
+                self._accounts.desk_of(draft.route).let_go([draft.message])
         await self._release([draft.message for draft in left])
         await self._accounts.give_back(draft.route for draft in left)
 
@@ -179,7 +179,7 @@ class Mailroom:
         recorded = await self._clerk.record([fate for _, fate in fates])
         for draft, fate in fates:
             desk = self._accounts.desk_of(draft.route)
-            desk.let_go(1)
+            desk.let_go([draft.message])
             if fate.id in recorded:
                 provider = self._accounts.provider(desk).name
                 tell(draft.message, fate, seconds=0.0, now=self._clock.now(), provider=provider)
@@ -233,7 +233,7 @@ class Mailroom:
                 ]
             )
             return
-        desk.take_in_hand(len(members))
+        desk.take_in_hand(members)
         batch = None if first.place is None else first.place.batch
         await self._line_up(desk, Unit(jobs=jobs, batch=batch, is_frozen=True))
 
@@ -264,7 +264,7 @@ class Mailroom:
         try:
             await self._send(desk, unit)
         finally:
-            desk.let_go(len(unit.jobs))
+            desk.let_go(job.message for job in unit.jobs)
         if desk.is_resting:
             await self._put_back([(desk, desk.clear())])
 
@@ -329,7 +329,7 @@ class Mailroom:
         for desk, units in waiting:
             for unit in units:
                 members = [job.message for job in unit.jobs]
-                desk.let_go(len(members))
+                desk.let_go(members)
                 (fresh if unit.batch is None else batches).extend(members)
                 routes.extend(job.route for job in unit.jobs)
         await self._release(fresh)

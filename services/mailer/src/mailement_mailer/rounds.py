@@ -13,7 +13,7 @@ import asyncpg
 from mailement_common.clock import Clock
 from mailement_common.ids import BrandId
 from mailement_mailer.desk import Desk
-from mailement_mailer.providers.port import BatchProvider, Provider
+from mailement_mailer.providers.port import Provider
 from mailement_mailer.routes import NoRoute, Route, RouteBook
 from mailement_newsletter.queries import lanes, pacing
 from mailement_newsletter.queries.lanes import Claims, Portion
@@ -120,7 +120,7 @@ class Rounds:
             by_desk.setdefault(desk.key, (desk, []))[1].append(each)
         dealt: dict[Lane, int] = {}
         for desk, due in by_desk.values():
-            dealt.update(deal(due, desk.room))
+            dealt.update(deal(due, desk.room, most={brand: desk.room_for(brand) for brand in _brands(due)}))
         return dealt
 
     async def _granted(
@@ -153,7 +153,7 @@ class Rounds:
     def _want(self, route: Route, mails: int) -> Want:
         """A provider of batches counts requests, and its desk asks for each of them."""
         want = route.want(mails=mails)
-        if not isinstance(self._provider_of(self._desk_of(route)), BatchProvider):
+        if not self._desk_of(route).counts_requests:
             return want
         return replace(want, buckets=[each for each in want.buckets if each.key != route.account_key])
 
@@ -193,6 +193,10 @@ class Rounds:
         wants = [routes[way].want(mails=mails) for way, mails in left.items() if mails > 0]
         if wants:
             await pacing.give_back(self._pool, wants)
+
+
+def _brands(waiting: Iterable[Waiting]) -> set[BrandId]:
+    return {each.lane.brand_id for each in waiting}
 
 
 def _who(route: Route) -> tuple[BrandId, SenderId | None]:

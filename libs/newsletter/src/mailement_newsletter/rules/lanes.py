@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 from mailement_common.ids import BrandId
 from mailement_newsletter.rules.senders import MailKind
 
 KeyT = TypeVar("KeyT")
+
+# The priority of answers to what one person did.
+URGENT: Final = 0
 
 _MOST_REMEMBERED: Final = 1_000
 _FIRST: Final = BrandId(0)
@@ -38,16 +42,23 @@ class Waiting:
     has_more: bool
 
 
-def deal(waiting: Sequence[Waiting], room: int) -> dict[Lane, int]:
-    """How many mails of each lane go next, `room` in all; lanes that get none are left out.
+def deal(
+    waiting: Sequence[Waiting], room: int, *, most: Mapping[BrandId, int] = MappingProxyType({})
+) -> dict[Lane, int]:
+    """How many mails of each lane go next, `room` in all; lanes that get none are left out. `most`: of
+    a brand, not counting what is urgent.
 
     Priorities are served in turn; one that may have more than was counted leaves nothing to the next. Within a priority
     the order of `waiting` is the order in which what cannot be divided is given out.
     """
     dealt: dict[Lane, int] = {}
+    left = dict(most)
     for priority in sorted({each.lane.priority for each in waiting}):
         level = [each for each in waiting if each.lane.priority == priority and each.due]
-        dealt.update(_deal_level(level, room - sum(dealt.values())))
+        given = _deal_level(level, room - sum(dealt.values()), {} if priority == URGENT else left)
+        dealt.update(given)
+        for lane, mails in given.items():
+            left[lane.brand_id] = left.get(lane.brand_id, room) - mails
     return {lane: mails for lane, mails in dealt.items() if mails}
 
 
@@ -123,11 +134,12 @@ def _by(walked: Sequence[Waiting], key: Callable[[Lane], object]) -> list[list[L
     return list(groups.values())
 
 
-def _deal_level(level: Sequence[Waiting], room: int) -> dict[Lane, int]:
+def _deal_level(level: Sequence[Waiting], room: int, most: Mapping[BrandId, int]) -> dict[Lane, int]:
     by_brand: dict[BrandId, list[Waiting]] = {}
     for each in level:
         by_brand.setdefault(each.lane.brand_id, []).append(each)
-    shares = _shares({brand: _wish(lanes, room) for brand, lanes in by_brand.items()}, room)
+    wishes = {brand: min(_wish(lanes, room), most.get(brand, room)) for brand, lanes in by_brand.items()}
+    shares = _shares(wishes, room)
     dealt: dict[Lane, int] = {}
     for brand, lanes in by_brand.items():
         dealt.update(_shares({each.lane: _wish([each], room) for each in lanes}, shares[brand]))
