@@ -111,7 +111,7 @@ async def test_a_drip_is_drawn_with_its_numbers(acme: Acme) -> None:
         "enrolled 1  active 1",
         "mails leave 00:00 to 23:59, UTC",
         "ends by order.paid",
-        "at most 600 steps an hour",
+        "at most 600 mails an hour",
         "",
         "○ when somebody is enrolled",
         "│",
@@ -211,7 +211,7 @@ async def test_pausing_and_resuming_say_what_that_does(acme: Acme) -> None:
     assert (await acme.get("pause", drip))["state"] == "paused"
     before = await acme.read("resume", drip, "--dry-run")
     assert before.startswith(f"Drip {drip} is paused.\n1 has fallen behind")
-    assert "would run now, at most 600 an hour" in " ".join(before.split())
+    assert "would run now, at most 600 mails an hour" in " ".join(before.split())
     assert (await acme.get("show", drip))["state"] == "paused"
     after = await acme.get("resume", drip)
     assert (after["state"], after["was"], after["overdue"]) == ("live", "paused", 1)

@@ -268,6 +268,20 @@ async def test_a_paused_drip_is_simulated_as_if_it_were_resumed(equipped: Tenant
     assert any("paused" in note for note in simulation.notes)
 
 
+async def test_a_mail_that_is_late_waits_for_the_window(equipped: Tenant) -> None:
+    window = {"from": "09:00", "to": "17:00"}
+    drip = await _create(equipped, _mail("a"), _mail("b", "1 hour"), window=window)
+    subscriber = await equipped.subscriber()
+    await _put_in(equipped, drip, subscriber, datetime(2031, 5, 1, 10, tzinfo=UTC))
+    await pause_drip(equipped.pool, equipped.id, drip)
+    resumed = datetime(2031, 5, 3, 20, tzinfo=UTC)
+    simulation = await _simulate(equipped, drip, ById(subscriber_id=subscriber), resumed)
+    await resume_drip(equipped.pool, equipped.id, drip)
+    await _walk(equipped, drip, since=resumed)
+    assert _foretold(simulation) == await _sent(equipped, drip)
+    assert [at.hour for _, at in _foretold(simulation)] == [9, 10]
+
+
 async def test_a_date_trigger_begins_on_its_day(equipped: Tenant) -> None:
     await equipped.field("born")
     drip = await _create(equipped, _mail("a", "1 hour"), trigger="date", field="born", days=-2, yearly=True)
@@ -303,7 +317,7 @@ async def test_what_else_is_to_be_known_is_said(equipped: Tenant) -> None:
     notes = (await _simulate(equipped, drip, Somebody(), datetime(2030, 1, 1, tzinfo=UTC))).notes
     assert [
         word
-        for word in ("draft", "60 steps an hour", "not opened")
+        for word in ("draft", "60 mails an hour", "not opened")
         if not any(word in note for note in notes)
     ] == []
 

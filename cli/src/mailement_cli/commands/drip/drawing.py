@@ -209,7 +209,7 @@ def _settings(definition: DripDefinition, timezone: str) -> Iterator[str]:
     if definition.exit_topics:
         yield f"ends when a topic is given up: {', '.join(definition.exit_topics)}"
     if definition.max_per_hour is not None:
-        yield f"at most {definition.max_per_hour:,} steps an hour"
+        yield f"at most {definition.max_per_hour:,} mails an hour"
 
 
 def _trigger(definition: DripDefinition) -> str:

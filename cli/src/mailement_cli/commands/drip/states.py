@@ -56,7 +56,7 @@ def resumed_in_words(resumed: Resumed, state: DripState) -> list[str]:
     will = "would" if state is DripState.PAUSED else "will"
     if resumed.catch_up is CatchUp.SKIP:
         return [f"{behind}: mails among the overdue steps {will} be left out, later ones keep their dates."]
-    pace = f", at most {resumed.max_per_hour:,} an hour" if resumed.max_per_hour else ""
+    pace = f", at most {resumed.max_per_hour:,} mails an hour" if resumed.max_per_hour else ""
     return [f"{behind}: the overdue steps {will} run now{pace}, and later ones follow from there."]
 
 

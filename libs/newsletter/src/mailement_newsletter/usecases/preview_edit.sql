@@ -93,7 +93,10 @@ reckoned AS MATERIALIZED (
         (coming.id IS NULL AND NOT $8::boolean AND r.next_run_at IS NOT NULL) AS completes,
         CASE
             -- What is due already runs now, a retry keeps its pause, and whoever is not confirmed waits for that.
-            WHEN r.next_run_at <= $11 OR r.attempts > 0 OR (r.next_run_at IS NULL AND person.status IS DISTINCT FROM 'confirmed')
+            WHEN
+                r.next_run_at <= $11
+                OR r.attempts > 0
+                OR (r.next_run_at IS NULL AND (r.cursor_pos = 0 OR person.status IS DISTINCT FROM 'confirmed'))
                 THEN r.next_run_at
             WHEN coming.id IS NOT NULL
                 THEN

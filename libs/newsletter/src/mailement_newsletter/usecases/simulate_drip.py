@@ -231,7 +231,7 @@ def _notes(rows: DripRows, start: Mapping[str, Any], steps: Sequence[SimulatedSt
         )
     if definition.max_per_hour is not None:
         notes.append(
-            f"The drip takes at most {definition.max_per_hour} steps an hour: with many due at once it may be later."
+            f"The drip sends at most {definition.max_per_hour} mails an hour: with many due at once it may be later."
         )
     if _asks_of_mails_to_come(rows, steps):
         notes.append("Mails that are not sent yet are taken as not opened and not clicked.")

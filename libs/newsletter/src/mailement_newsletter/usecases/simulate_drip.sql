@@ -135,7 +135,20 @@ way AS (
     CROSS JOIN LATERAL (
         SELECT
             due.holds,
-            CASE WHEN due.at < $9::timestamptz THEN due.at ELSE greatest(due.at, $10::timestamptz) END AS ran_at,
+            CASE
+                WHEN due.at < $9::timestamptz THEN due.at
+                -- A mail that is late waits until the window is open again.
+                WHEN t.kind = 'send' AND d.window_start IS NOT NULL
+                    THEN
+                        next_in_window(
+                            greatest(due.at, $10::timestamptz),
+                            drip_zone(d.zone, d.brand_id, (w.person).custom_fields),
+                            d.window_start,
+                            d.window_end,
+                            d.window_days
+                        )
+                ELSE greatest(due.at, $10::timestamptz)
+            END AS ran_at,
             coalesce(due.at < $9::timestamptz AND t.kind IN ('send', 'webhook'), false) AS skips,
             CASE
                 WHEN t.kind = 'exit' THEN coalesce(t.params ->> 'reason', 'exit_step')
