@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import date, time, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,15 @@ import yaml
 
 from mailement_cli.drip_file import read_drip
 from mailement_cli.session import Fault
-from mailement_newsletter.rules.drip_definition import DripTrigger, Send, Step, WaitUntil, Window
+from mailement_newsletter.rules.drip_definition import (
+    DripTrigger,
+    Send,
+    Step,
+    StepKind,
+    WaitUntil,
+    Window,
+    kind_of,
+)
 
 STEP = {"delay": 0, "subject": "Welcome", "text": "Hello"}
 
@@ -129,3 +138,10 @@ def test_times_and_dates_mean_what_they_look_like() -> None:
     )
     assert drip.window == Window(opens=time(17), closes=time(8, 30), days=(1, 7))
     assert drip.steps[0].action == WaitUntil(on=date(2027, 1, 31), at=time(9, 30))
+
+
+def test_the_documentation_shows_a_drip_that_is_one() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "drips.md").read_text()
+    drip = read_drip(page.partition("```yaml\n")[2].partition("```")[0])
+    assert {kind_of(step.action) for step in drip.steps} >= set(StepKind) - {StepKind.REMOVE_TOPIC}
+    assert drip.window == Window(opens=time(9), closes=time(17, 30), days=(1, 2, 3, 4, 5))

@@ -73,7 +73,7 @@ class Numbers:
 
 async def load_drip(executor: Executor, brand: BrandId, drip: DripId, *, lock: bool = False) -> DripRows:
     """`lock`: nobody else edits it before the transaction ends. Raises DripNotFound."""
-    row = await executor.fetchrow(SQL["lock" if lock else "find"], brand, drip)
+    row = await executor.fetchrow(SQL["lock"] if lock else SQL["find"], brand, drip)
     if row is None:
         raise DripNotFound
     rows = await executor.fetch(SQL["steps"], drip)
