@@ -124,7 +124,7 @@ async def by_one_statement(ground: Ground) -> Round:
     worker = await connect(DatabaseSettings(database_url=ground.stage.database_url), name="bench")
     before = await meter.read(_SELF)
     started = time.perf_counter()
-    row = await worker.fetchrow(SQL["advance"], moment, 0, ground.steps * 2, [], [], None)
+    row = await worker.fetchrow(SQL["advance"], moment, 0, ground.steps * 2, [], [], None, None)
     seconds = time.perf_counter() - started
     after = await meter.read(_SELF)
     await worker.close()
@@ -149,7 +149,7 @@ async def idle_tick(ground: Ground, floors: dict[int, datetime]) -> float:
     for _ in range(_TICKS):
         started = time.perf_counter()
         row = await ground.connection.fetchrow(
-            SQL["advance"], moment, 0, _BATCH, list(floors), list(floors.values()), None
+            SQL["advance"], moment, 0, _BATCH, list(floors), list(floors.values()), None, None
         )
         assert row is not None
         assert row["due"] == 0, row["due"]
@@ -169,6 +169,7 @@ async def pages(ground: Ground) -> tuple[int, int]:
         _BATCH,
         [],
         [],
+        None,
         None,
     )
     taken = await ground.connection.fetchval(

@@ -118,11 +118,22 @@ class Series:
         # As if it had been done at the series' own time.
         await self.pool.execute(
             """
-            UPDATE drip_enrollments SET
-                anchor_at = anchor_at + ($2 - enrolled_at),
-                next_run_at = next_run_at + ($2 - enrolled_at),
-                enrolled_at = $2
-            WHERE drip_id = $1 AND subscriber_id = $3 AND cursor_pos = 0 AND enrolled_at > now() - interval '1 hour'
+            UPDATE drip_enrollments AS e SET
+                anchor_at = $2,
+                enrolled_at = $2,
+                next_run_at = CASE
+                    WHEN e.next_run_at IS NOT NULL THEN (
+                        SELECT drip_due_at(
+                            $2, t.delay, t.kind, t.params,
+                            d.zone, d.brand_id, s.custom_fields, d.window_start, d.window_end, d.window_days
+                        )
+                        FROM drip_steps AS t
+                        INNER JOIN drips AS d ON t.drip_id = d.id
+                        INNER JOIN subscribers AS s ON s.id = e.subscriber_id
+                        WHERE t.drip_id = e.drip_id AND t.deleted_at IS NULL ORDER BY t.position LIMIT 1
+                    )
+                END
+            WHERE e.drip_id = $1 AND e.subscriber_id = $3 AND e.cursor_pos = 0 AND e.enrolled_at > now() - interval '1 hour'
             """,
             self.id,
             self.now,

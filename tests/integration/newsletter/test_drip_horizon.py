@@ -56,6 +56,7 @@ async def _index_pages(pool: asyncpg.Pool, now: datetime, floors: Floors) -> int
             list(floors),
             list(floors.values()),
             None,
+            None,
         )
         await transaction.rollback()
     return _pages_of_part(orjson.loads(explained)[0]["Plan"], "CTE due")
@@ -115,7 +116,7 @@ async def test_what_is_due_a_moment_before_the_place_is_found_all_the_same(brand
 
 
 async def test_a_drip_that_is_not_busy_is_always_looked_through_from_the_first(brand: Tenant) -> None:
-    await _crowd(brand, 20)
+    await _crowd(brand, 15)
     book = FloorBook()
     await _work_off(brand.pool, book, batches=1)
     assert book.floors == NO_FLOORS

@@ -54,7 +54,7 @@ async def test_a_confirmation_starts_the_drips_that_wait_for_one(brand: Tenant) 
 async def test_a_topic_starts_the_drips_that_wait_for_it(brand: Tenant) -> None:
     weekly, daily = await brand.topic("weekly"), await brand.topic("daily")
     drip = await brand.drip(AT_ONCE, trigger=DripTrigger.TOPIC_ADDED, topic="weekly")
-    subscriber = await brand.subscriber()
+    subscriber = await brand.subscriber(topic_ids=(weekly, daily))
     assert await _start(brand, subscriber, confirmed=False, topics=(daily,)) == 0
     assert await _start(brand, subscriber, confirmed=False, topics=(weekly, daily)) == 1
     assert await _drips_entered(brand) == [drip]

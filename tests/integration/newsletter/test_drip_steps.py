@@ -8,7 +8,7 @@ import pytest
 
 from mailement_common.events.types import EventType
 from mailement_newsletter.rules.lifecycle import SubscriberStatus
-from mailement_newsletter.usecases.advance_drips import MAX_TRIES, advance_drips, advance_one_by_one
+from mailement_newsletter.usecases.advance_drips import MAX_TRIES, advance_apart, advance_drips
 from tests.support.brands import Tenant
 from tests.support.drips import DAY, HOUR, NOON, Series, Step, mail
 
@@ -264,7 +264,7 @@ async def test_a_run_that_cannot_be_carried_out_does_not_hold_up_the_others(bran
     for subscriber in subscribers:
         await series.enroll(subscriber)
     await _refuse_mail_for(brand, subscribers[1])
-    done = await advance_one_by_one(brand.pool, now=NOON, batch=10)
+    done = await advance_apart(brand.pool, now=NOON, behind=0, batch=10)
     assert (done.due, done.queued) == (4, 3)
     poisoned = (await series.runs())[1]
     assert (poisoned["state"], poisoned["attempts"], poisoned["cursor_pos"]) == ("active", 1, 0)
@@ -278,7 +278,7 @@ async def test_after_too_many_tries_a_run_is_shown_as_failed_with_its_reason(bra
     await series.enroll(subscriber)
     await _refuse_mail_for(brand, subscriber)
     for _ in range(MAX_TRIES):
-        await advance_one_by_one(brand.pool, now=series.now, batch=10)
+        await advance_apart(brand.pool, now=series.now, behind=0, batch=10)
         series.now += DAY
     run = await series.run()
     assert (run["state"], run["next_run_at"], run["attempts"]) == ("failed", None, MAX_TRIES)
@@ -291,7 +291,7 @@ async def test_a_run_that_succeeds_at_last_forgets_its_failures(brand: Tenant) -
     subscriber = await brand.subscriber()
     await series.enroll(subscriber)
     await _refuse_mail_for(brand, subscriber)
-    await advance_one_by_one(brand.pool, now=series.now, batch=10)
+    await advance_apart(brand.pool, now=series.now, behind=0, batch=10)
     await brand.pool.execute("ALTER TABLE messages DROP CONSTRAINT poison")
     await series.tick(by=HOUR)
     run = await series.run()

@@ -25,7 +25,7 @@ from tests.support.brands import READER, Tenant
 
 STORED = 50_000
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
-ADVANCE: tuple[Any, ...] = (NOW, 0, 500, [], [], None)
+ADVANCE: tuple[Any, ...] = (NOW, 0, 500, [], [], None, None)
 ASKED = {"seq": 0, "email": READER, "email_key": READER, "topic_ids": [1], "tags": ["a"]}
 
 both_plans = pytest.mark.parametrize("generic", [False, True], ids=["custom plan", "generic plan"])

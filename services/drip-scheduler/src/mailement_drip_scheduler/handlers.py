@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,6 +23,12 @@ class Work:
     farewells: list[Farewell] = field(default_factory=list)
     waiting: list[SubscriberId] = field(default_factory=list)
     changed: list[SubscriberId] = field(default_factory=list)
+
+    def add(self, other: Work) -> None:
+        self.occasions += other.occasions
+        self.farewells += other.farewells
+        self.waiting += other.waiting
+        self.changed += other.changed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +61,16 @@ def _updated_otherwise(event: Envelope, work: Work) -> None:
 
 
 def _left(event: Envelope, work: Work) -> None:
-    work.changed.append(_subscriber(event))
+    subscriber = _subscriber(event)
+    work.changed.append(subscriber)
+    work.farewells.append(
+        Farewell(
+            brand_id=event.brand_id,
+            subscriber_id=subscriber,
+            left_as=event.type.rpartition(".")[2],
+            left_at=event.occurred_at,
+        )
+    )
 
 
 def _reported(event: Envelope, work: Work) -> None:
@@ -85,14 +100,28 @@ HANDLERS: Final[Mapping[str, Callable[[Envelope, Work], None]]] = {
 
 async def handle(connection: Connection, events: Sequence[Envelope]) -> Done:
     """Within the caller's transaction. Other types are of no concern."""
+    enrolled = ended = 0
+    for work in portions(events):
+        ended += await end_runs(connection, work.farewells)
+        enrolled += await start_drips(connection, work.occasions, work.waiting)
+        await plan_dates(connection, work.changed)
+    return Done(enrolled=enrolled, ended=ended)
+
+
+def portions(events: Sequence[Envelope]) -> Iterator[Work]:
+    """What the events ask for. Of one subscriber, what ends runs comes in a later portion than what started them."""
     work = Work()
     for event in events:
-        if handler := HANDLERS.get(event.type):
-            handler(event, work)
-    ended = await end_runs(connection, work.farewells)
-    enrolled = await start_drips(connection, work.occasions, work.waiting)
-    await plan_dates(connection, work.changed)
-    return Done(enrolled=enrolled, ended=ended)
+        handler = HANDLERS.get(event.type)
+        if handler is None:
+            continue
+        asked = Work()
+        handler(event, asked)
+        if {each.subscriber_id for each in asked.farewells} & {each.subscriber_id for each in work.occasions}:
+            yield work
+            work = Work()
+        work.add(asked)
+    yield work
 
 
 def _signup(event: Envelope, *, confirmed: bool) -> Occasion:

@@ -23,7 +23,7 @@ from mailement_drip_scheduler.settings import SchedulerSettings
 from mailement_drip_scheduler.tick import Ticker
 from mailement_newsletter.schema import MIGRATIONS
 
-# Relay, event log, consumer, ticks, clock, three for keeping house, and two for the checks.
+# Relay, event log, consumer, tick, clock, four for keeping house, and two for the checks.
 _CONNECTIONS: Final = 12
 
 log = logger(__name__)
@@ -40,7 +40,9 @@ class DripScheduler:
         self._clock = DatabaseClock()
         self._relay = Relay(self._pool, settings, name=self.name)
         self._ticker = Ticker(self._pool, self._clock, batch=settings.drip_batch, queued=self._relay.wake)
-        self._housekeeper = Housekeeper(self._pool, self._clock, keep_days=settings.drip_history_days)
+        self._housekeeper = Housekeeper(
+            self._pool, self._clock, keep_days=settings.drip_history_days, enrolled=self._ticker.wake
+        )
         self._consumer = Consumer(settings, DRIPS, self._consume, name=self.name)
 
     def checks(self) -> Mapping[str, Check]:
@@ -66,6 +68,7 @@ class DripScheduler:
     def _work(self) -> Mapping[str, Callable[[asyncio.Event], Awaitable[None]]]:
         return {
             "drip tick": self._ticker.run,
+            "drip dates": self._housekeeper.enroll_dated,
             "drip jobs": self._housekeeper.work_jobs,
             "drip tallies": self._housekeeper.fold,
             "drip months": self._housekeeper.keep_months,

@@ -14,19 +14,19 @@ from mailement_common.logs import logger
 from mailement_common.supervise import wait_for
 from mailement_drip_scheduler.floors import FloorBook
 from mailement_newsletter.usecases.advance_drips import (
+    REFUSED,
     Advanced,
+    advance_apart,
     advance_drips,
-    advance_one_by_one,
     next_due,
 )
-from mailement_newsletter.usecases.enroll_dated import enroll_dated
 
 # Longest sleep: finds what no event announced, such as a drip that was resumed.
 _SWEEP_SECONDS: Final = 1.0
 # Shortest: a step that is due in a moment is not worth a spin.
 _SHORTEST_SECONDS: Final = 0.01
-# When a batch cannot be carried out: this many of its runs are taken one by one before the next batch is tried.
-_ONE_BY_ONE: Final = 50
+# When a batch cannot be carried out: so many drips are taken one after the other before the next batch is tried.
+_APART: Final = 100
 
 _STEPS: Final = Counter("mailement_drip_steps_total", "Due steps taken.")
 _QUEUED: Final = Counter("mailement_drip_messages_total", "Messages that steps have queued.")
@@ -54,7 +54,6 @@ class Ticker:
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             self._woken.clear()
-            await self._enroll_dated(stop)
             await self.advance_all(stop)
             await self._sleep(stop)
 
@@ -79,18 +78,10 @@ class Ticker:
             return await advance_drips(
                 self._pool, now=now, behind=self._behind, batch=self._batch, floors=self._floors.floors
             )
-        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.RaiseError) as error:
+        except REFUSED as error:
             # One run in the batch holds data that the statement cannot bear: the others shall not wait for it.
             log.error("drip.batch_refused", reason=type(error).__name__)
-            return await advance_one_by_one(self._pool, now=now, batch=_ONE_BY_ONE)
-
-    async def _enroll_dated(self, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            done = await enroll_dated(self._pool, now=self._clock.now(), batch=self._batch)
-            if done.enrolled:
-                log.info("drip.enrolled", enrolled=done.enrolled)
-            if not done.due:
-                return
+            return await advance_apart(self._pool, now=now, behind=self._behind, batch=_APART)
 
     async def _sleep(self, stop: asyncio.Event) -> None:
         moment = await next_due(self._pool, self._floors.floors)

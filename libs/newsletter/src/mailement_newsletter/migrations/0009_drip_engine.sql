@@ -8,6 +8,9 @@ SELECT z.name
 FROM pg_timezone_names AS z
 WHERE z.name !~ '^(posix|right)/' AND z.name NOT IN ('localtime', 'posixrules', 'Factory');
 
+-- People do not mind how it is written.
+CREATE UNIQUE INDEX timezones_lower_name ON timezones (lower(name));
+
 ALTER TABLE brands ADD COLUMN timezone text NOT NULL DEFAULT 'UTC' REFERENCES timezones (name);
 
 ALTER TABLE drips
@@ -86,8 +89,13 @@ CREATE INDEX drip_dates_due ON drip_dates (drip_id, due_at);
 CREATE TABLE drip_jobs (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     drip_id bigint NOT NULL,
-    kind text NOT NULL CHECK (kind IN ('retime', 'plan_dates')),
+    kind text NOT NULL CHECK (kind IN ('retime', 'plan_dates', 'recount')),
     after_id bigint NOT NULL DEFAULT 0,
+    -- Done twice, the second time when no statement can still run that has seen what was before.
+    pass smallint NOT NULL DEFAULT 1,
+    not_before timestamptz NOT NULL DEFAULT now(),
+    attempts smallint NOT NULL DEFAULT 0,
+    error text,
     created_at timestamptz NOT NULL DEFAULT now()
 );
 
@@ -116,18 +124,6 @@ CREATE TABLE drip_tallies (
 
 CREATE INDEX drip_tallies_drip_id_idx ON drip_tallies (drip_id);
 
-INSERT INTO drip_tallies (drip_id, what, n)
-SELECT e.drip_id, 'enrolled', count(*) FROM drip_enrollments AS e GROUP BY e.drip_id
-UNION ALL
-SELECT e.drip_id, e.state, count(*) FROM drip_enrollments AS e WHERE e.state <> 'active' GROUP BY e.drip_id, e.state;
-
-INSERT INTO drip_tallies (drip_id, step_id, what, n)
-SELECT m.drip_id, m.drip_step_id, w.what, count(*)
-FROM messages AS m
-CROSS JOIN LATERAL unnest(ARRAY['ran', m.state]) AS w (what)
-WHERE m.kind = 'drip' AND w.what NOT IN ('queued', 'claimed', 'sending')
-GROUP BY m.drip_id, m.drip_step_id, w.what;
-
 -- Numbers of events that integrators report.
 CREATE SEQUENCE custom_event_number;
 
@@ -135,7 +131,7 @@ CREATE SEQUENCE custom_event_number;
 CREATE FUNCTION drip_zone(zone text, of_brand bigint, fields jsonb) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT coalesce(
-        CASE WHEN zone = 'subscriber' THEN (SELECT z.name FROM timezones AS z WHERE z.name = fields ->> 'timezone') END,
+        CASE WHEN zone = 'subscriber' THEN (SELECT z.name FROM timezones AS z WHERE lower(z.name) = lower(fields ->> 'timezone')) END,
         (SELECT b.timezone FROM brands AS b WHERE b.id = of_brand),
         'UTC'
     )

@@ -19,8 +19,18 @@ SQL: Final = queries_beside(__file__)
 Floors = Mapping[DripId, datetime]
 NO_FLOORS: Final[Floors] = MappingProxyType({})
 
-# How often a step is tried before its run is shown as failed: over some half an hour.
+# How often a step is tried before its run is shown as failed: over a quarter of an hour.
 MAX_TRIES: Final = 5
+# What a row of somebody's data can make the database say. It says so every time, so trying again as a whole is no help.
+REFUSED: Final = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.QueryCanceledError,
+    asyncpg.RaiseError,
+    asyncpg.StatementTooComplexError,
+)
+# Of a drip whose batch was refused, before the others have their turn again.
+_ONE_BY_ONE: Final = 50
 _ERROR_CHARACTERS: Final = 500
 
 
@@ -47,28 +57,42 @@ async def advance_drips(
 ) -> Advanced:
     """One batch, one transaction. Drips are served in turn, beginning behind the id `behind`.
 
-    Raises what a step's data made the database refuse: then nothing of the batch was done (`advance_one_by_one`).
+    Raises one of REFUSED when a row's data do not let it pass: then nothing of the batch was done.
     """
-    return await _advance(pool, now, behind, batch, floors, None)
+    return await _advance(pool, now, behind, batch, floors=floors)
 
 
-async def advance_one_by_one(pool: asyncpg.Pool, *, now: datetime, batch: int) -> Advanced:
-    """What `advance_drips` would take, each in a transaction of its own; those that cannot be carried out are postponed.
+async def advance_apart(pool: asyncpg.Pool, *, now: datetime, behind: int, batch: int) -> Advanced:
+    """After a refusal: drip by drip, and the drip that is refused run by run. A run that is refused is postponed.
 
-    One run that the database refuses must not hold up the others.
+    One run that the database refuses must hold up neither its drip nor the others.
     """
-    done = Advanced(due=0, queued=0, last_drip_id=0, drips={})
-    for row in await pool.fetch(SQL["due_one_by_one"], now, batch):
+    done = Advanced(due=0, queued=0, last_drip_id=behind, drips={})
+    for row in await pool.fetch(SQL["due_drips"], now, behind, batch):
+        drip = DripId(row["id"])
+        try:
+            part = await _advance(pool, now, 0, batch, drip=drip)
+        except REFUSED:
+            part = await _one_by_one(pool, now, drip)
+        done = Advanced(
+            due=done.due + part.due, queued=done.queued + part.queued, last_drip_id=drip, drips=part.drips
+        )
+    return done
+
+
+async def _one_by_one(pool: asyncpg.Pool, now: datetime, drip: DripId) -> Advanced:
+    due = queued = 0
+    for row in await pool.fetch(SQL["due_runs"], drip, now, _ONE_BY_ONE):
         run = RunId(row["id"])
         try:
-            one = await _advance(pool, now, 0, 1, NO_FLOORS, run)
-        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.RaiseError) as error:
+            one = await _advance(pool, now, 0, 1, drip=drip, run=run)
+        except REFUSED as error:
             reason = f"{type(error).__name__}: {error}"[:_ERROR_CHARACTERS]
             await pool.execute(SQL["postpone"], run, now, reason, MAX_TRIES)
-            done = Advanced(due=done.due + 1, queued=done.queued, last_drip_id=0, drips={})
+            due += 1
         else:
-            done = Advanced(due=done.due + one.due, queued=done.queued + one.queued, last_drip_id=0, drips={})
-    return done
+            due, queued = due + one.due, queued + one.queued
+    return Advanced(due=due, queued=queued, last_drip_id=drip, drips={})
 
 
 async def next_due(pool: asyncpg.Pool, floors: Floors = NO_FLOORS) -> datetime | None:
@@ -78,9 +102,19 @@ async def next_due(pool: asyncpg.Pool, floors: Floors = NO_FLOORS) -> datetime |
 
 
 async def _advance(
-    pool: asyncpg.Pool, now: datetime, behind: int, batch: int, floors: Floors, only: RunId | None
+    pool: asyncpg.Pool,
+    now: datetime,
+    behind: int,
+    batch: int,
+    *,
+    floors: Floors = NO_FLOORS,
+    drip: DripId | None = None,
+    run: RunId | None = None,
 ) -> Advanced:
-    row = await pool.fetchrow(SQL["advance"], now, behind, batch, list(floors), list(floors.values()), only)
+    """Of all drips, of one, or of one run of it."""
+    row = await pool.fetchrow(
+        SQL["advance"], now, behind, batch, list(floors), list(floors.values()), drip, run
+    )
     assert row is not None
     claimed = zip(row["drip_ids"], row["taken"], row["reached"], strict=True)
     return Advanced(

@@ -13,7 +13,7 @@ paced AS MATERIALIZED (
     WHERE
         d.state = 'live'
         AND d.max_per_hour IS NOT NULL
-        AND ($6::bigint IS NULL OR d.id = (SELECT o.drip_id FROM drip_enrollments AS o WHERE o.id = $6))
+        AND ($6::bigint IS NULL OR d.id = $6)
         AND $1 >= coalesce(d.paced_until, '-infinity') + interval '1 hour' / d.max_per_hour
         AND EXISTS (
             SELECT FROM drip_enrollments AS k
@@ -41,7 +41,10 @@ due AS MATERIALIZED (
         LEFT JOIN paced AS p ON d.id = p.id
         -- Where this scheduler's last claim ended: dead entries before it are not walked over again.
         LEFT JOIN unnest($4::bigint [], $5::timestamptz []) AS f (drip_id, floor) ON d.id = f.drip_id
-        WHERE d.state = 'live' AND (d.max_per_hour IS NULL OR p.id IS NOT NULL)
+        WHERE
+            d.state = 'live'
+            AND (d.max_per_hour IS NULL OR p.id IS NOT NULL)
+            AND ($6::bigint IS NULL OR d.id = $6)
         ORDER BY (d.id <= $2), d.id
         -- The fence keeps the planner from sorting behind the join, where it would lock far more rows than it takes.
         OFFSET 0
@@ -60,7 +63,7 @@ due AS MATERIALIZED (
             AND k.state = 'active'
             AND k.next_run_at <= $1
             AND k.next_run_at >= live.floor
-            AND ($6::bigint IS NULL OR k.id = $6)
+            AND ($7::bigint IS NULL OR k.id = $7)
         ORDER BY k.next_run_at
         LIMIT live.most
         FOR NO KEY UPDATE SKIP LOCKED
@@ -91,7 +94,25 @@ stepped AS MATERIALIZED (
             WHEN step.kind = 'condition' AND s.status = 'confirmed' THEN (
                 SELECT drip_condition_holds(step.params -> 'if', k, due.id) FROM subscribers AS k WHERE k.id = due.subscriber_id
             )
-        END AS holds
+        END AS holds,
+        -- Due, but late: after a pause, an outage or a spent allowance the window may be closed by now.
+        CASE
+            WHEN
+                step.kind = 'send'
+                AND d.window_start IS NOT NULL
+                AND s.status = 'confirmed'
+                AND NOT coalesce(due.next_run_at < d.skip_due_before, false)
+                THEN nullif(
+                    next_in_window(
+                        $1,
+                        drip_zone(d.zone, d.brand_id, s.custom_fields),
+                        d.window_start,
+                        d.window_end,
+                        d.window_days
+                    ),
+                    $1
+                )
+        END AS held_until
     FROM due
     INNER JOIN drips AS d ON due.drip_id = d.id
     LEFT JOIN LATERAL (
@@ -134,7 +155,7 @@ retaggable AS MATERIALIZED (
 branched AS MATERIALIZED (
     SELECT
         p.*,
-        coalesce(p.subscriber_status = 'confirmed' AND p.step_id IS NOT NULL, false) AS acts,
+        coalesce(p.subscriber_status = 'confirmed' AND p.step_id IS NOT NULL AND p.held_until IS NULL, false) AS acts,
         coalesce(p.overdue AND p.kind IN ('send', 'webhook'), false) AS skips,
         coalesce(p.kind = 'exit' OR (p.kind = 'condition' AND NOT p.holds AND p.params -> 'otherwise' = '"exit"'), false)
             AS exits,
@@ -220,9 +241,9 @@ retagged AS (
 advanced AS (
     UPDATE drip_enrollments AS e SET
         cursor_pos = CASE WHEN p.acts THEN p.cursor_behind ELSE e.cursor_pos END,
-        anchor_at = p.ran_at,
+        anchor_at = CASE WHEN p.held_until IS NULL THEN p.ran_at ELSE e.anchor_at END,
         state = CASE
-            WHEN p.subscriber_status = 'pending' THEN 'active'
+            WHEN p.subscriber_status = 'pending' OR p.held_until IS NOT NULL THEN 'active'
             WHEN p.subscriber_status IS DISTINCT FROM 'confirmed' OR p.exits THEN 'exited'
             WHEN p.later_id IS NOT NULL OR p.evergreen THEN 'active'
             ELSE 'completed'
@@ -233,9 +254,12 @@ advanced AS (
             WHEN p.subscriber_status IN ('pending', 'confirmed') THEN NULL
             ELSE coalesce(p.subscriber_status, 'deleted')
         END,
-        next_run_at = CASE WHEN p.subscriber_status = 'confirmed' AND NOT p.exits THEN p.later_at END,
+        next_run_at = CASE
+            WHEN p.held_until IS NOT NULL THEN p.held_until
+            WHEN p.subscriber_status = 'confirmed' AND NOT p.exits THEN p.later_at
+        END,
         ended_at = CASE
-            WHEN p.subscriber_status = 'pending' THEN NULL
+            WHEN p.subscriber_status = 'pending' OR p.held_until IS NOT NULL THEN NULL
             WHEN p.subscriber_status IS DISTINCT FROM 'confirmed' OR p.exits THEN $1
             WHEN p.later_id IS NOT NULL OR p.evergreen THEN NULL
             ELSE $1
@@ -248,10 +272,18 @@ advanced AS (
     RETURNING e.drip_id, e.state
 ),
 
+-- Only mails count: whatever else a drip does, and what it leaves out, is free.
 spent AS (
     UPDATE drips AS d SET paced_until = p.used_until + p.per_run * t.taken
     FROM paced AS p
-    INNER JOIN (SELECT k.drip_id, count(*) AS taken FROM plan AS k GROUP BY k.drip_id) AS t ON p.id = t.drip_id
+    INNER JOIN (
+        SELECT
+            k.drip_id,
+            count(*) AS taken
+        FROM plan AS k
+        WHERE k.acts AND k.kind = 'send' AND NOT k.skips
+        GROUP BY k.drip_id
+    ) AS t ON p.id = t.drip_id
     WHERE d.id = p.id
 ),
 
@@ -337,19 +369,27 @@ FROM (
     SELECT k.drip_id, count(*)::int AS taken, max(k.next_run_at) AS reached FROM due AS k GROUP BY k.drip_id
 ) AS t;
 
--- name: due_one_by_one
--- The same rows that a claim would take, without taking them: for when a batch as a whole cannot be carried out.
-SELECT e.id
+-- name: due_drips
+-- Drips that have something due, in turn: for when a batch as a whole cannot be carried out.
+SELECT d.id
 FROM drips AS d
-CROSS JOIN LATERAL (
-    SELECT k.id
-    FROM drip_enrollments AS k
-    WHERE k.drip_id = d.id AND k.state = 'active' AND k.next_run_at <= $1
-    ORDER BY k.next_run_at
-    LIMIT $2
-) AS e
-WHERE d.state = 'live'
-LIMIT $2;
+WHERE
+    d.state = 'live'
+    AND (d.max_per_hour IS NULL OR $1::timestamptz >= coalesce(d.paced_until, '-infinity') + interval '1 hour' / d.max_per_hour)
+    AND EXISTS (
+        SELECT FROM drip_enrollments AS k
+        WHERE k.drip_id = d.id AND k.state = 'active' AND k.next_run_at <= $1
+    )
+ORDER BY (d.id <= $2), d.id
+LIMIT $3;
+
+-- name: due_runs
+-- The runs of one drip that a claim would take, without taking them.
+SELECT k.id
+FROM drip_enrollments AS k
+WHERE k.drip_id = $1 AND k.state = 'active' AND k.next_run_at <= $2
+ORDER BY k.next_run_at
+LIMIT $3;
 
 -- name: postpone
 -- A step that could not be carried out: again later, or after too many tries shown as failed. The place is kept.

@@ -1,30 +1,37 @@
-"""End runs: by a goal that was reached, or a topic that was given up. Idempotent."""
+"""End runs: by a goal that was reached, a topic that was given up, or somebody's leaving. Idempotent."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId, SubscriberId
+from mailement_newsletter.usecases.cancel_mails_of_runs import cancel_mails_of_runs, ended_run
 
 SQL: Final = queries_beside(__file__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Farewell:
-    """What may end runs of a subscriber: topics that were taken away, or an event that an integrator reported."""
+    """What may end runs of a subscriber: topics that were taken away, or an event that an integrator reported.
+
+    `left_as`: unsubscribed, bounced or complained, at the moment `left_at`; runs that began later go on.
+    """
 
     brand_id: BrandId
     subscriber_id: SubscriberId
     removed_topic_ids: tuple[int, ...] = ()
     event: str | None = None
+    left_as: str | None = None
+    left_at: datetime | None = None
 
 
 async def end_runs(connection: Connection, farewells: Sequence[Farewell]) -> int:
-    """Within the caller's transaction. Returns how many runs ended."""
+    """Within the caller's transaction; what the runs had queued is cancelled. Returns how many ended."""
     if not farewells:
         return 0
     rows = [
@@ -33,8 +40,11 @@ async def end_runs(connection: Connection, farewells: Sequence[Farewell]) -> int
             "subscriber_id": farewell.subscriber_id,
             "removed_topic_ids": farewell.removed_topic_ids,
             "event": farewell.event,
+            "left_as": farewell.left_as,
+            "left_at": farewell.left_at,
         }
         for farewell in farewells
     ]
-    ended: int = await connection.fetchval(SQL["end_runs"], rows)
-    return ended
+    ended = [ended_run(row) for row in await connection.fetch(SQL["end_runs"], rows)]
+    await cancel_mails_of_runs(connection, ended)
+    return len(ended)

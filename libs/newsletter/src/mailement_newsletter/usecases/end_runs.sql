@@ -1,30 +1,41 @@
 -- name: end_runs
--- End the runs that a removed topic or a reached goal puts an end to; what they had queued is cancelled with them.
+-- End the runs that a removed topic, a reached goal or a subscriber's leaving puts an end to.
 WITH asked AS MATERIALIZED (
     SELECT
         e.brand_id,
         e.subscriber_id,
         coalesce(e.removed_topic_ids, '{}') AS removed_topic_ids,
-        e.event
+        e.event,
+        e.left_as,
+        e.left_at
     FROM jsonb_to_recordset($1) AS e (
-        brand_id bigint, subscriber_id bigint, removed_topic_ids bigint [], event text
+        brand_id bigint, subscriber_id bigint, removed_topic_ids bigint [], event text, left_as text, left_at timestamptz
     )
 ),
 
 ending AS MATERIALIZED (
     SELECT DISTINCT ON (k.id)
         k.id,
-        CASE WHEN a.event = ANY(d.goal_events) THEN 'goal' ELSE 'topic_removed' END AS reason
+        CASE
+            WHEN k.enrolled_at <= a.left_at THEN a.left_as
+            WHEN a.event = ANY(d.goal_events) THEN 'goal'
+            ELSE 'topic_removed'
+        END AS reason
     FROM asked AS a
     CROSS JOIN LATERAL (
         SELECT
             r.id,
-            r.drip_id
+            r.drip_id,
+            r.enrolled_at
         FROM drip_enrollments AS r
         WHERE r.subscriber_id = a.subscriber_id AND r.brand_id = a.brand_id AND r.state = 'active'
     ) AS k
     INNER JOIN drips AS d ON k.drip_id = d.id
-    WHERE a.event = ANY(d.goal_events) OR d.exit_topic_ids && a.removed_topic_ids
+    WHERE
+        a.event = ANY(d.goal_events)
+        OR d.exit_topic_ids && a.removed_topic_ids
+        -- Leaving has ended them already, but for one that somebody enrolled at the same moment.
+        OR k.enrolled_at <= a.left_at
     ORDER BY k.id
 ),
 
@@ -39,19 +50,6 @@ ended AS (
     RETURNING e.id, e.drip_id, e.subscriber_id, e.exit_reason
 ),
 
-cancelled AS (
-    UPDATE messages AS m SET
-        state = 'cancelled',
-        error = 'drip_' || e.exit_reason,
-        finished_at = now()
-    FROM ended AS e
-    WHERE
-        m.subscriber_id = e.subscriber_id
-        AND m.subscriber_id = ANY(ARRAY(SELECT x.subscriber_id FROM ended AS x))
-        AND m.enrollment_id = e.id
-        AND m.state = 'queued'
-),
-
 tallied AS (
     INSERT INTO drip_tallies (drip_id, what, n)
     SELECT e.drip_id, 'exited', count(*)
@@ -59,5 +57,8 @@ tallied AS (
     GROUP BY e.drip_id
 )
 
-SELECT count(*)::int AS ended
-FROM ended;
+SELECT
+    e.id,
+    e.subscriber_id,
+    'drip_' || e.exit_reason AS reason
+FROM ended AS e;

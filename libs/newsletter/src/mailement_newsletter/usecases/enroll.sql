@@ -1,19 +1,23 @@
 -- name: enroll
 -- Put a subscriber into a drip, as often as its policy allows; a pending one waits there for the confirmation.
-WITH who AS (
+WITH who AS MATERIALIZED (
     SELECT
         s.id,
         s.status,
         s.custom_fields
     FROM subscribers AS s
-    WHERE s.brand_id = $1 AND s.email_key = $2
-    UNION ALL
-    SELECT
-        s.id,
-        s.status,
-        s.custom_fields
-    FROM subscribers AS s
-    WHERE s.brand_id = $1 AND s.id = $3
+    WHERE
+        s.id = (
+            SELECT k.id
+            FROM subscribers AS k
+            WHERE k.brand_id = $1 AND k.email_key = $2
+            UNION ALL
+            SELECT k.id
+            FROM subscribers AS k
+            WHERE k.brand_id = $1 AND k.id = $3
+        )
+    -- Whoever leaves or confirms at this moment comes before or behind, and then sees the run.
+    FOR SHARE
 ),
 
 drip AS (
@@ -71,7 +75,21 @@ restarted AS (
                 AND r.last_run < 32767
         )
         AND e.state = 'active'
-    RETURNING e.drip_id
+    RETURNING e.id, e.drip_id, e.subscriber_id
+),
+
+cancelled AS (
+    UPDATE messages AS m SET
+        state = 'cancelled',
+        error = 'drip_restarted',
+        finished_at = now()
+    FROM restarted AS r
+    WHERE
+        m.subscriber_id = r.subscriber_id
+        AND m.subscriber_id = ANY(ARRAY(SELECT x.subscriber_id FROM restarted AS x))
+        AND m.enrollment_id = r.id
+        AND m.state = 'queued'
+    RETURNING m.drip_id, m.drip_step_id
 ),
 
 enrolled AS (
@@ -109,12 +127,16 @@ enrolled AS (
 ),
 
 tallied AS (
-    INSERT INTO drip_tallies (drip_id, what, n)
-    SELECT e.drip_id, 'enrolled', 1
+    INSERT INTO drip_tallies (drip_id, step_id, what, n)
+    SELECT e.drip_id, 0, 'enrolled', 1
     FROM enrolled AS e
     UNION ALL
-    SELECT r.drip_id, 'cancelled', 1
+    SELECT r.drip_id, 0, 'cancelled', 1
     FROM restarted AS r
+    UNION ALL
+    SELECT c.drip_id, coalesce(c.drip_step_id, 0), 'cancelled', count(*)
+    FROM cancelled AS c
+    GROUP BY c.drip_id, c.drip_step_id
 ),
 
 told AS (

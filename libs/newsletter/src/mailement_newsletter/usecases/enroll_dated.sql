@@ -45,11 +45,12 @@ asked AS MATERIALIZED (
             $1, first_step.delay, first_step.kind, first_step.params,
             d.zone, d.brand_id, s.custom_fields, d.window_start, d.window_end, d.window_days
         ) AS next_run_at,
+        -- Also of a date that comes but once: it may have been moved while the drip was paused.
         CASE
-            WHEN d.trigger_yearly AND s.status = 'confirmed' THEN drip_date_due(
+            WHEN s.status = 'confirmed' THEN drip_date_due(
                 s.custom_fields ->> d.trigger_field,
                 d.trigger_days,
-                true,
+                d.trigger_yearly,
                 d.trigger_time,
                 drip_zone(d.zone, d.brand_id, s.custom_fields),
                 $1
@@ -105,7 +106,21 @@ restarted AS (
     WHERE
         e.id = ANY(ARRAY(SELECT a.restarts FROM asked AS a WHERE a.enrolls AND a.restarts IS NOT NULL))
         AND e.state = 'active'
-    RETURNING e.drip_id
+    RETURNING e.id, e.drip_id, e.subscriber_id
+),
+
+cancelled AS (
+    UPDATE messages AS m SET
+        state = 'cancelled',
+        error = 'drip_restarted',
+        finished_at = now()
+    FROM restarted AS r
+    WHERE
+        m.subscriber_id = r.subscriber_id
+        AND m.subscriber_id = ANY(ARRAY(SELECT x.subscriber_id FROM restarted AS x))
+        AND m.enrollment_id = r.id
+        AND m.state = 'queued'
+    RETURNING m.drip_id, m.drip_step_id
 ),
 
 enrolled AS (
@@ -126,16 +141,43 @@ enrolled AS (
 ),
 
 tallied AS (
-    INSERT INTO drip_tallies (drip_id, what, n)
-    SELECT e.drip_id, 'enrolled', count(*)
+    INSERT INTO drip_tallies (drip_id, step_id, what, n)
+    SELECT e.drip_id, 0, 'enrolled', count(*)
     FROM enrolled AS e
     GROUP BY e.drip_id
     UNION ALL
-    SELECT r.drip_id, 'cancelled', count(*)
+    SELECT r.drip_id, 0, 'cancelled', count(*)
     FROM restarted AS r
     GROUP BY r.drip_id
+    UNION ALL
+    SELECT c.drip_id, coalesce(c.drip_step_id, 0), 'cancelled', count(*)
+    FROM cancelled AS c
+    GROUP BY c.drip_id, c.drip_step_id
 )
 
 SELECT
     (SELECT count(*) FROM due)::int AS due,
     (SELECT count(*) FROM enrolled)::int AS enrolled;
+
+-- name: put_off
+-- A date whose run the database refuses does not hold up the others.
+UPDATE drip_dates AS k SET due_at = k.due_at + interval '1 hour'
+FROM (
+    SELECT
+        t.drip_id,
+        t.subscriber_id
+    FROM drips AS d
+    CROSS JOIN LATERAL (
+        SELECT
+            x.drip_id,
+            x.subscriber_id
+        FROM drip_dates AS x
+        WHERE x.drip_id = d.id AND x.due_at <= $1
+        ORDER BY x.due_at
+        LIMIT 1
+        FOR UPDATE SKIP LOCKED
+    ) AS t
+    WHERE d.trigger = 'date' AND d.state = 'live'
+    LIMIT 1
+) AS head
+WHERE k.drip_id = head.drip_id AND k.subscriber_id = head.subscriber_id;

@@ -6,11 +6,22 @@ from typing import Final
 
 import asyncpg
 
+from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
 
 SQL: Final = queries_beside(__file__)
 
+# "tallies" in ASCII.
+_LOCK: Final = 0x74616C6C696573
+
 
 async def fold_tallies(pool: asyncpg.Pool, *, limit: int) -> None:
     """At most `limit` rows become a few; the sums stay the same at every moment."""
-    await pool.execute(SQL["fold"], limit)
+    async with pool.acquire() as connection, connection.transaction():
+        if await connection.fetchval(SQL["take_turn"], _LOCK):
+            await connection.execute(SQL["fold"], limit)
+
+
+async def alone_with_tallies(connection: Connection) -> None:
+    """Until the transaction ends nobody else puts other rows in place of those that stand."""
+    await connection.execute(SQL["await_turn"], _LOCK)

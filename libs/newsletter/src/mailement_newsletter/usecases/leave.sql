@@ -41,13 +41,6 @@ exited AS (
     RETURNING e.drip_id
 ),
 
-tallied AS (
-    INSERT INTO drip_tallies (drip_id, what, n)
-    SELECT e.drip_id, 'exited', count(*)
-    FROM exited AS e
-    GROUP BY e.drip_id
-),
-
 cancelled AS (
     UPDATE messages AS m SET
         state = 'cancelled',
@@ -55,6 +48,19 @@ cancelled AS (
         finished_at = now()
     FROM changed AS c
     WHERE m.subscriber_id = c.id AND m.state = 'queued'
+    RETURNING m.drip_id, m.drip_step_id
+),
+
+tallied AS (
+    INSERT INTO drip_tallies (drip_id, step_id, what, n)
+    SELECT e.drip_id, 0, 'exited', count(*)
+    FROM exited AS e
+    GROUP BY e.drip_id
+    UNION ALL
+    SELECT m.drip_id, coalesce(m.drip_step_id, 0), 'cancelled', count(*)
+    FROM cancelled AS m
+    WHERE m.drip_id IS NOT NULL
+    GROUP BY m.drip_id, m.drip_step_id
 ),
 
 told AS (

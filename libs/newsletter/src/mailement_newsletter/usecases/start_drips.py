@@ -9,6 +9,7 @@ from typing import Final
 from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId, EventId, SubscriberId
+from mailement_newsletter.usecases.cancel_mails_of_runs import cancel_mails_of_runs, ended_run
 
 SQL: Final = queries_beside(__file__)
 
@@ -49,7 +50,9 @@ async def start_drips(
             }
             for occasion in occasions
         ]
-        enrolled = await connection.fetchval(SQL["enroll_triggered"], rows)
+        found = await connection.fetch(SQL["enroll_triggered"], rows)
+        enrolled = found[0]["enrolled"]
+        await cancel_mails_of_runs(connection, [ended_run(row) for row in found if row["id"] is not None])
     if waiting:
         await connection.execute(SQL["release_waiting"], sorted(set(waiting)))
     return enrolled

@@ -35,7 +35,11 @@ WITH asked AS MATERIALIZED (
         WHERE
             k.id = e.subscriber_id
             AND (k.status = 'confirmed' OR (k.status = 'pending' AND e.event IS NOT NULL))
+            -- What was true of the event may have changed since.
+            AND (d.trigger <> 'topic_added' OR d.trigger_topic_id = ANY(k.topic_ids))
         LIMIT 1
+        -- Whoever leaves or confirms at this moment comes before or behind, and then sees the run.
+        FOR SHARE
     ) AS s
     INNER JOIN LATERAL (
         SELECT
@@ -72,7 +76,7 @@ restarted AS (
         next_run_at = NULL,
         ended_at = now()
     WHERE e.id = ANY(ARRAY(SELECT a.restarts FROM asked AS a WHERE a.restarts IS NOT NULL)) AND e.state = 'active'
-    RETURNING e.drip_id
+    RETURNING e.id, e.drip_id, e.subscriber_id
 ),
 
 enrolled AS (
@@ -107,8 +111,13 @@ tallied AS (
     GROUP BY r.drip_id
 )
 
-SELECT count(*)::int AS enrolled
-FROM enrolled;
+SELECT
+    r.id,
+    r.subscriber_id,
+    'drip_restarted' AS reason,
+    (SELECT count(*) FROM enrolled)::int AS enrolled
+FROM (SELECT 1) AS one
+LEFT JOIN restarted AS r ON true;
 
 -- name: release_waiting
 -- Start the clock of runs that waited for their subscriber's confirmation.
@@ -134,7 +143,4 @@ WHERE
     -- Not a join: a plan that was made on empty tables would begin with all subscribers.
     AND (SELECT s.status FROM subscribers AS s WHERE s.id = e.subscriber_id) = 'confirmed'
     -- Who has come to the end of an evergreen drip keeps the moment from which a new step's delay counts.
-    AND EXISTS (
-        SELECT FROM drip_steps AS t
-        WHERE t.drip_id = e.drip_id AND t.deleted_at IS NULL AND t.position > e.cursor_pos
-    );
+    AND NOT (e.cursor_pos > 0 AND (SELECT d.evergreen FROM drips AS d WHERE d.id = e.drip_id));

@@ -12,15 +12,23 @@ import asyncpg
 from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import SubscriberId
+from mailement_common.logs import logger
 from mailement_newsletter.ids import DripId
+from mailement_newsletter.usecases.advance_drips import REFUSED
+from mailement_newsletter.usecases.fold_tallies import alone_with_tallies
 from mailement_newsletter.usecases.plan_dates import plan_dates
 
 SQL: Final = queries_beside(__file__)
+
+_ERROR_CHARACTERS: Final = 500
+
+log = logger(__name__)
 
 
 class DripJobKind(StrEnum):
     RETIME = "retime"
     PLAN_DATES = "plan_dates"
+    RECOUNT = "recount"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,18 +40,31 @@ class Slice:
 
 
 async def work_drip_job(pool: asyncpg.Pool, *, now: datetime, size: int) -> bool:
-    """One slice of the oldest job, in one transaction; False when there is no job that nobody else works on."""
+    """One slice of the oldest job, in one transaction; False when there is no job that nobody else works on.
+
+    A job that the database refuses is put off, so that the others go on.
+    """
     async with pool.acquire() as connection, connection.transaction():
         job = await connection.fetchrow(SQL["take"])
         if job is None:
             return False
-        done = await _work(
-            connection, DripJobKind(job["kind"]), DripId(job["drip_id"]), job["after_id"], now=now, size=size
-        )
-        if done.seen < size:
-            await connection.execute(SQL["finish"], job["id"])
-        else:
+        kind = DripJobKind(job["kind"])
+        try:
+            async with connection.transaction():
+                done = await _work(
+                    connection, kind, DripId(job["drip_id"]), job["after_id"], now=now, size=size
+                )
+        except REFUSED as error:
+            reason = f"{type(error).__name__}: {error}"[:_ERROR_CHARACTERS]
+            log.error("drip.job_refused", drip_id=job["drip_id"], kind=kind, reason=type(error).__name__)
+            await connection.execute(SQL["put_off"], job["id"], reason)
+            return True
+        if done.seen >= size:
             await connection.execute(SQL["move_on"], job["id"], done.reached)
+        elif kind is DripJobKind.RETIME and job["pass"] == 1:
+            await connection.execute(SQL["pass_again"], job["id"])
+        else:
+            await connection.execute(SQL["finish"], job["id"])
     return True
 
 
@@ -60,5 +81,9 @@ async def _work(
             subscribers = [SubscriberId(row["id"]) for row in rows]
             await plan_dates(connection, subscribers, drip=drip)
             return Slice(seen=len(subscribers), reached=subscribers[-1] if subscribers else None)
+        case DripJobKind.RECOUNT:
+            await alone_with_tallies(connection)
+            await connection.execute(SQL["recount"], drip)
+            return Slice(seen=0, reached=None)
         case _:
             assert_never(kind)

@@ -4,8 +4,10 @@ SELECT
     j.id,
     j.drip_id,
     j.kind,
-    j.after_id
+    j.after_id,
+    j.pass
 FROM drip_jobs AS j
+WHERE j.not_before <= now()
 ORDER BY j.id
 LIMIT 1
 FOR UPDATE SKIP LOCKED;
@@ -17,6 +19,39 @@ UPDATE drip_jobs SET after_id = $2 WHERE id = $1;
 -- name: finish
 -- A job that has come to its end.
 DELETE FROM drip_jobs WHERE id = $1;
+
+-- name: pass_again
+-- Once more from the beginning, when every statement that may have seen what was before the edit has ended: the
+-- scheduler may have been in the middle of a batch, and its runs were passed by. Statements are cut off at 30 seconds.
+UPDATE drip_jobs SET
+    after_id = 0,
+    pass = pass + 1,
+    not_before = now() + interval '35 seconds'
+WHERE id = $1;
+
+-- name: put_off
+-- A job that the database refuses: later, and in the end never again, but to be seen. The others go on.
+UPDATE drip_jobs SET
+    attempts = attempts + 1,
+    error = $2,
+    not_before = CASE WHEN attempts >= 9 THEN 'infinity' ELSE now() + interval '1 minute' * (2 ^ attempts) END
+WHERE id = $1;
+
+-- name: recount
+-- Count a drip's runs by looking. In one statement: what others count meanwhile is neither deleted nor seen.
+WITH old AS (
+    DELETE FROM drip_tallies AS t WHERE t.drip_id = $1 AND t.step_id = 0
+)
+
+INSERT INTO drip_tallies (drip_id, what, n)
+SELECT
+    $1,
+    w.what,
+    count(*)
+FROM drip_enrollments AS e
+CROSS JOIN LATERAL unnest(ARRAY['enrolled', e.state]) AS w (what)
+WHERE e.drip_id = $1 AND w.what <> 'active'
+GROUP BY w.what;
 
 -- name: retime
 -- After an edit: reckon anew when the next step of each active run is due. In slices, in order of the subscribers.
@@ -42,6 +77,7 @@ reckoned AS MATERIALIZED (
         s.anchor_at,
         step.id AS step_id,
         CASE
+            -- What is over by now is due now, if the window is open; the scheduler looks at it once more.
             WHEN step.id IS NOT NULL THEN greatest(
                 $4::timestamptz,
                 drip_due_at(
@@ -89,6 +125,8 @@ retimed AS (
         AND e.anchor_at = r.anchor_at
         AND e.next_run_at IS DISTINCT FROM coalesce(r.next_run_at, $4::timestamptz)
         AND NOT (e.next_run_at IS NULL AND r.step_id IS NULL)
+        -- Waits for its subscriber's confirmation, which the scheduler is about to hear of.
+        AND NOT (e.next_run_at IS NULL AND e.cursor_pos = 0)
     RETURNING e.id
 )
 

@@ -1,0 +1,436 @@
+"""Drips when things happen at once, late, or refused: what one does must not undo, hold up or outlive what another did."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from mailement_common.events.envelope import Envelope
+from mailement_common.events.types import EventType
+from mailement_common.ids import EventId, SubscriberId
+from mailement_drip_scheduler.handlers import handle
+from mailement_drip_scheduler.tick import Ticker
+from mailement_newsletter.commands import ById, ChangeTags, Enroll, ReportEvent, Subscribe
+from mailement_newsletter.rules.addresses import parse_address
+from mailement_newsletter.rules.lifecycle import SubscriberStatus
+from mailement_newsletter.usecases import enroll as enrolling
+from mailement_newsletter.usecases.advance_drips import SQL, advance_drips
+from mailement_newsletter.usecases.change_tags import change_tags
+from mailement_newsletter.usecases.enroll import enroll
+from mailement_newsletter.usecases.enroll_dated import enroll_dated
+from mailement_newsletter.usecases.leave import unsubscribe
+from mailement_newsletter.usecases.plan_dates import plan_dates
+from mailement_newsletter.usecases.report_event import report_event
+from mailement_newsletter.usecases.subscribe import subscribe
+from mailement_newsletter.usecases.work_drip_jobs import work_drip_job
+from tests.support.brands import READER, Tenant
+from tests.support.drips import DAY, HOUR, NOON, Series, Step, clock, mail, tell_the_scheduler
+
+ADVANCE = (NOON, 0, 100, [], [], None, None)
+THREE_AT_NIGHT = datetime(2031, 5, 5, 3, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class _StandingClock:
+    moment: datetime
+
+    def now(self) -> datetime:
+        return self.moment
+
+
+def _ticker(brand: Tenant) -> Ticker:
+    return Ticker(brand.pool, _StandingClock(NOON), batch=1000, queued=lambda: None)
+
+
+async def _mail_states(brand: Tenant) -> list[str]:
+    return [row["state"] for row in await brand.pool.fetch("SELECT state FROM messages ORDER BY id")]
+
+
+async def _until_it_waits(brand: Tenant, other: asyncio.Task[object]) -> None:
+    """Until somebody waits for a lock, or is through without having to."""
+    async with asyncio.timeout(20):
+        while not other.done() and not await brand.pool.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        ):
+            await asyncio.sleep(0.01)
+
+
+async def _meanwhile(brand: Tenant, statement: str, *arguments: object, then: Awaitable[object]) -> None:
+    """`then` begins while the statement's transaction is open, and ends behind it."""
+    async with brand.pool.acquire() as connection:
+        async with connection.transaction():
+            await connection.fetch(statement, *arguments)
+            other = asyncio.ensure_future(then)
+            await _until_it_waits(brand, other)
+        await other
+
+
+async def _refuse(brand: Tenant, table: str, subscriber: SubscriberId) -> None:
+    await brand.pool.execute(
+        f"ALTER TABLE {table} ADD CONSTRAINT poison CHECK (subscriber_id <> {subscriber}) NOT VALID"
+    )
+
+
+# Refusals hold up nobody else.
+
+
+async def test_a_refused_run_is_found_behind_a_drip_whose_allowance_is_spent(brand: Tenant) -> None:
+    paced = await Series.create(brand, mail("p"), max_per_hour=1, name="paced", paced_until=NOON)
+    healthy = await Series.create(brand, mail("h"), name="healthy")
+    for number in range(60):
+        await paced.enroll(await brand.subscriber(f"paced{number}@example.com"))
+    bad, good = await brand.subscriber("bad@example.com"), await brand.subscriber("good@example.com")
+    await healthy.enroll(bad)
+    await healthy.enroll(good)
+    await _refuse(brand, "messages", bad)
+    await _ticker(brand).advance_all(asyncio.Event())
+    assert await healthy.subjects(good) == ["h"]
+    assert [run["attempts"] for run in await healthy.runs()] == [1, 0]
+
+
+async def test_a_drip_that_is_refused_as_a_whole_does_not_starve_the_others(brand: Tenant) -> None:
+    broken = await Series.create(brand, Step(kind="delay"), mail("a"), name="broken")
+    other = await Series.create(brand, mail("x"), name="other")
+    for number in range(120):
+        await broken.enroll(await brand.subscriber(f"reader{number}@example.com"))
+    await broken.set_step(1, kind="wait_until", params={"date": "no date"})
+    await other.enroll(await brand.subscriber())
+    ticker = _ticker(brand)
+    await ticker.advance_all(asyncio.Event())
+    assert await other.subjects() == ["x"]
+    assert {run["attempts"] for run in await broken.runs()} == {1}
+
+
+async def test_a_date_that_cannot_be_enrolled_does_not_stop_the_others(brand: Tenant) -> None:
+    series = await Series.create(brand, mail("a"), trigger="date", trigger_field="day", trigger_days=0)
+    bad, good = await brand.subscriber("bad@example.com"), await brand.subscriber("good@example.com")
+    await brand.pool.executemany(
+        "INSERT INTO drip_dates (drip_id, subscriber_id, brand_id, due_at) VALUES ($1, $2, $3, $4)",
+        [
+            (series.id, bad, brand.id, NOON - timedelta(minutes=1)),
+            (series.id, good, brand.id, NOON),
+        ],
+    )
+    await _refuse(brand, "drip_enrollments", bad)
+    for _ in range(2):
+        await enroll_dated(brand.pool, now=NOON, batch=10)
+    assert [run["subscriber_id"] for run in await series.runs()] == [good]
+
+
+async def test_a_job_that_cannot_be_done_does_not_hold_up_the_others(brand: Tenant) -> None:
+    bad = await Series.create(brand, mail("a", 10 * DAY), name="bad")
+    good = await Series.create(brand, mail("b", 10 * DAY), name="good")
+    subscriber = await brand.subscriber()
+    await bad.enroll(subscriber)
+    await good.enroll(subscriber)
+    await bad.set_step(0, kind="wait_until", params={"date": "no date"})
+    await good.set_step(0, delay=DAY)
+    await brand.pool.execute(
+        "INSERT INTO drip_jobs (drip_id, kind) VALUES ($1, 'retime'), ($2, 'retime')", bad.id, good.id
+    )
+    while await work_drip_job(brand.pool, now=NOON, size=100):
+        pass
+    assert (await good.run())["next_run_at"] == NOON + DAY
+    job = await brand.pool.fetchrow("SELECT attempts, error FROM drip_jobs WHERE drip_id = $1", bad.id)
+    assert job is not None
+    assert job["attempts"] == 1
+    assert "no date" in job["error"]
+
+
+# A mail that is late keeps the window all the same.
+
+
+async def test_a_mail_of_a_drip_that_is_resumed_at_night_waits_for_the_window(brand: Tenant) -> None:
+    series = await Series.create(
+        brand, mail("a"), mail("b", HOUR), window_start=clock(9), window_end=clock(17)
+    )
+    await series.enroll(await brand.subscriber())
+    await series.tick()
+    anchor = (await series.run())["anchor_at"]
+    await series.pause()
+    series.now = THREE_AT_NIGHT
+    await series.resume()
+    assert await series.tick() == 0
+    run = await series.run()
+    assert (run["next_run_at"], run["anchor_at"]) == (THREE_AT_NIGHT + 6 * HOUR, anchor)
+    assert await series.tick(by=6 * HOUR) == 1
+
+
+async def test_an_hourly_allowance_does_not_push_mails_out_of_the_window(brand: Tenant) -> None:
+    series = await Series.create(
+        brand, mail("a"), window_start=clock(9), window_end=clock(13), max_per_hour=1
+    )
+    for number in range(4):
+        await series.enroll(await brand.subscriber(f"reader{number}@example.com"))
+    assert [await series.tick(by=by) for by in (timedelta(), HOUR, HOUR, 19 * HOUR)] == [1, 0, 0, 1]
+
+
+async def test_an_edit_at_night_sends_nothing_at_night(brand: Tenant) -> None:
+    series = await Series.create(
+        brand, mail("a"), mail("b", 10 * DAY), window_start=clock(9), window_end=clock(17)
+    )
+    await series.enroll(await brand.subscriber())
+    await series.tick()
+    await series.set_step(1, delay=HOUR)
+    series.now = THREE_AT_NIGHT
+    await series.retime()
+    assert await series.tick() == 0
+    assert (await series.run())["next_run_at"] == THREE_AT_NIGHT + 6 * HOUR
+
+
+async def test_what_is_left_out_costs_no_allowance(brand: Tenant) -> None:
+    series = await Series.create(
+        brand, *(mail(name, DAY) for name in "abcde"), catch_up="skip", max_per_hour=1
+    )
+    for number in range(3):
+        await series.enroll(await brand.subscriber(f"reader{number}@example.com"))
+    await series.pause()
+    await series.tick(by=3 * DAY + HOUR)
+    await series.resume()
+    await series.tick()
+    assert [(await series.tallies(number)).get("skipped") for number in range(3)] == [3, 3, 3]
+
+
+# Starts and ends in one batch of events.
+
+
+async def test_a_goal_that_is_told_behind_the_start_ends_the_run(brand: Tenant) -> None:
+    series = await Series.create(
+        brand, mail("a", DAY), trigger="event", trigger_event="trial", goal_events=["bought"]
+    )
+    subscriber = await brand.subscriber()
+    for name in ("trial", "bought"):
+        await report_event(
+            brand.pool, ReportEvent(brand_id=brand.id, who=ById(subscriber_id=subscriber), name=name)
+        )
+    await tell_the_scheduler(brand)
+    assert [(run["state"], run["exit_reason"]) for run in await series.runs()] == [("exited", "goal")]
+
+
+async def test_a_topic_that_is_taken_away_behind_the_signup_starts_nothing_that_stays(brand: Tenant) -> None:
+    topic = await brand.topic("course")
+    series = await Series.create(
+        brand,
+        mail("a", DAY),
+        trigger="topic_added",
+        trigger_topic_id=topic,
+        exit_topic_ids=[topic],
+    )
+    subscriber = await brand.subscriber(tags=("course",))
+    await change_tags(
+        brand.pool, ChangeTags(brand_id=brand.id, who=ById(subscriber_id=subscriber), remove=("course",))
+    )
+    await tell_the_scheduler(brand)
+    assert [run for run in await series.runs() if run["state"] == "active"] == []
+
+
+# Two at once.
+
+
+async def test_who_confirms_while_an_event_enrols_him_does_not_wait_for_ever(double_brand: Tenant) -> None:
+    series = await Series.create(double_brand, mail("a"), trigger="event", trigger_event="looked")
+    subscriber = await double_brand.subscriber(status=SubscriberStatus.PENDING)
+    facts = {"subscriber": {"id": subscriber}, "event": {"name": "looked"}, "signup_topic_ids": []}
+    looked, confirmed = (
+        Envelope(id=EventId(uuid4()), type=kind, brand_id=double_brand.id, occurred_at=NOON, data=facts)
+        for kind in (EventType.EVENT_REPORTED, EventType.SUBSCRIBER_CONFIRMED)
+    )
+
+    async def confirm() -> None:
+        await double_brand.pool.execute(
+            "UPDATE subscribers SET status = 'confirmed' WHERE id = $1", subscriber
+        )
+        async with double_brand.pool.acquire() as connection, connection.transaction():
+            await handle(connection, [confirmed])
+
+    async with double_brand.pool.acquire() as connection:
+        async with connection.transaction():
+            await handle(connection, [looked])
+            other = asyncio.create_task(confirm())
+            await _until_it_waits(double_brand, other)
+        await other
+    assert (await series.run())["next_run_at"] is not None
+
+
+async def test_a_mail_that_is_queued_while_its_run_is_ended_does_not_leave(brand: Tenant) -> None:
+    topic = await brand.topic("course")
+    series = await Series.create(brand, mail("a"), mail("b", DAY), exit_topic_ids=[topic])
+    subscriber = await brand.subscriber(topic_ids=(topic,))
+    await series.enroll(subscriber)
+    await tell_the_scheduler(brand)
+    await change_tags(
+        brand.pool, ChangeTags(brand_id=brand.id, who=ById(subscriber_id=subscriber), remove=("course",))
+    )
+    await _meanwhile(brand, SQL["advance"], *ADVANCE, then=tell_the_scheduler(brand))
+    assert (await series.run())["state"] == "exited"
+    assert await _mail_states(brand) == ["cancelled"]
+    assert await series.tallies(0) == {"ran": 1, "cancelled": 1}
+
+
+async def test_who_begins_anew_does_not_get_what_the_former_run_had_queued(brand: Tenant) -> None:
+    series = await Series.create(brand, mail("a"), mail("b", DAY), re_enroll="always")
+    subscriber = await brand.subscriber()
+    for _ in range(2):
+        await series.enroll(subscriber)
+        await series.tick()
+    assert await _mail_states(brand) == ["cancelled", "queued"]
+
+
+async def test_an_event_that_begins_a_drip_anew_cancels_what_was_queued_too(brand: Tenant) -> None:
+    series = await Series.create(
+        brand, mail("a"), trigger="event", trigger_event="looked", re_enroll="always", evergreen=True
+    )
+    subscriber = await brand.subscriber()
+    for _ in range(2):
+        await report_event(
+            brand.pool, ReportEvent(brand_id=brand.id, who=ById(subscriber_id=subscriber), name="looked")
+        )
+        await tell_the_scheduler(brand)
+        await series.tick(by=365 * DAY)
+    assert await _mail_states(brand) == ["cancelled", "queued"]
+
+
+async def test_an_edit_reaches_the_runs_that_a_batch_had_in_hand(brand: Tenant) -> None:
+    series = await Series.create(brand, mail("a"), evergreen=True)
+    await series.enroll(await brand.subscriber())
+    async with brand.pool.acquire() as connection, connection.transaction():
+        await connection.fetch(SQL["advance"], *ADVANCE)
+        await series.add(9999, mail("b", DAY))
+        await series.retime()
+    # The second pass comes when no statement from before can be under way any more.
+    await brand.pool.execute("UPDATE drip_jobs SET not_before = now()")
+    while await work_drip_job(brand.pool, now=NOON, size=100):
+        pass
+    assert (await series.run())["next_run_at"] == NOON + DAY
+    assert await brand.pool.fetchval("SELECT count(*) FROM drip_jobs") == 0
+
+
+async def test_who_leaves_while_he_is_enrolled_is_not_in_the_drip_when_he_comes_back(brand: Tenant) -> None:
+    series = await Series.create(brand, mail("a", DAY))
+    subscriber = await brand.subscriber()
+    await _meanwhile(
+        brand,
+        enrolling.SQL["enroll"],
+        brand.id,
+        None,
+        subscriber,
+        series.id,
+        None,
+        then=unsubscribe(brand.pool, brand.id, ById(subscriber_id=subscriber)),
+    )
+    await subscribe(
+        brand.pool, Subscribe(brand_id=brand.id, address=parse_address(READER), auto_confirm=True)
+    )
+    await tell_the_scheduler(brand)
+    assert (await series.run())["state"] == "exited"
+
+
+async def test_of_many_enrolments_at_once_one_run_is_active(brand: Tenant) -> None:
+    series = await Series.create(brand, mail("a", DAY), re_enroll="always")
+    command = Enroll(brand_id=brand.id, drip_id=series.id, who=ById(subscriber_id=await brand.subscriber()))
+    await asyncio.gather(*(enroll(brand.pool, command) for _ in range(8)))
+    states = [run["state"] for run in await series.runs()]
+    assert states.count("active") == 1
+    assert await series.tallies() == {
+        "enrolled": len(states),
+        **({"cancelled": len(states) - 1} if len(states) > 1 else {}),
+    }
+
+
+async def test_an_hourly_allowance_is_one_for_all_schedulers(brand: Tenant) -> None:
+    series = await Series.create(brand, mail("a"), max_per_hour=600)
+    for number in range(40):
+        await series.enroll(await brand.subscriber(f"reader{number}@example.com"))
+    sent = 0
+    for second in range(0, 60, 6):
+        now = NOON + timedelta(seconds=second)
+        done = await asyncio.gather(
+            *(advance_drips(brand.pool, now=now, behind=0, batch=7) for _ in range(4))
+        )
+        sent += sum(each.queued for each in done)
+        # A minute's worth at once, and one more every six seconds.
+        assert sent <= 10 + second // 6
+    assert sent >= 11
+
+
+# What waits keeps waiting for what it waits for.
+
+
+async def test_a_date_that_is_moved_while_its_drip_is_paused_is_not_lost(brand: Tenant) -> None:
+    series = await Series.create(brand, mail("a"), trigger="date", trigger_field="day", trigger_days=0)
+    subscriber = await brand.subscriber()
+    series.now = await brand.pool.fetchval("SELECT now()")
+
+    async def plan(day: datetime) -> None:
+        await brand.pool.execute(
+            "UPDATE subscribers SET custom_fields = $2 WHERE id = $1",
+            subscriber,
+            {"day": day.date().isoformat()},
+        )
+        async with brand.pool.acquire() as connection:
+            await plan_dates(connection, [subscriber])
+
+    await plan(series.now + 3 * DAY)
+    await series.pause()
+    await brand.pool.execute("UPDATE drip_dates SET due_at = now() - interval '3 days'")
+    await plan(series.now + 30 * DAY)
+    await series.resume()
+    assert await series.tick_dated() == 0
+    assert await series.tick_dated(by=31 * DAY) == 1
+
+
+async def test_an_edit_does_not_start_who_has_confirmed_and_is_not_heard_of_yet(double_brand: Tenant) -> None:
+    series = await Series.create(double_brand, mail("a", DAY))
+    subscriber = await double_brand.subscriber(status=SubscriberStatus.PENDING)
+    await series.enroll(subscriber)
+    await double_brand.subscriber(status=SubscriberStatus.CONFIRMED)
+    series.now += 5 * DAY
+    await series.retime()
+    assert (await series.run())["next_run_at"] is None
+    await tell_the_scheduler(double_brand)
+    assert (await series.run())["next_run_at"] is not None
+
+
+async def test_who_waits_at_the_end_of_an_evergreen_drip_keeps_the_moment_of_his_last_step(
+    brand: Tenant,
+) -> None:
+    series = await Series.create(brand, mail("a"), evergreen=True)
+    subscriber = await brand.subscriber()
+    await series.enroll(subscriber)
+    await series.tick()
+    await series.add(9999, mail("b", DAY))
+    await (await Series.create(brand, mail("o"), name="other")).enroll(subscriber)
+    await tell_the_scheduler(brand)
+    await series.retime()
+    assert (await series.run())["next_run_at"] == NOON + DAY
+
+
+async def test_mail_that_is_cancelled_by_leaving_is_counted(brand: Tenant) -> None:
+    series = await Series.create(brand, mail("a"), mail("b", DAY))
+    subscriber = await brand.subscriber()
+    await series.enroll(subscriber)
+    await series.tick()
+    await unsubscribe(brand.pool, brand.id, ById(subscriber_id=subscriber))
+    assert await series.tallies(0) == {"ran": 1, "cancelled": 1}
+
+
+async def test_counts_are_right_again_after_services_that_did_not_count(brand: Tenant) -> None:
+    series = await Series.create(brand, mail("a"), mail("b", DAY))
+    for number in range(3):
+        await series.enroll(await brand.subscriber(f"reader{number}@example.com"))
+    await brand.pool.execute("UPDATE drip_enrollments SET state = 'exited' WHERE id % 3 = 0")
+    await brand.pool.execute("DELETE FROM drip_tallies")
+    await brand.pool.execute("INSERT INTO drip_jobs (drip_id, kind) VALUES ($1, 'recount')", series.id)
+    assert await work_drip_job(brand.pool, now=NOON, size=100)
+    assert await series.tallies() == {"enrolled": 3, "exited": 1}
+
+
+@pytest.mark.parametrize("own", ["europe/berlin", "EUROPE/BERLIN"])
+async def test_a_zone_may_be_written_in_any_case(brand: Tenant, own: str) -> None:
+    found = await brand.pool.fetchval("SELECT drip_zone('subscriber', $1, $2)", brand.id, {"timezone": own})
+    assert found == "Europe/Berlin"
