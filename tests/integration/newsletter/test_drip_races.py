@@ -31,7 +31,7 @@ from mailement_newsletter.usecases.work_drip_jobs import work_drip_job
 from tests.support.brands import READER, Tenant
 from tests.support.drips import DAY, HOUR, NOON, Series, Step, clock, mail, tell_the_scheduler
 
-ADVANCE = (NOON, 0, 100, [], [], None, None)
+ADVANCE: tuple[object, ...] = (NOON, 0, 100, [], [], None, None)
 THREE_AT_NIGHT = datetime(2031, 5, 5, 3, tzinfo=UTC)
 
 

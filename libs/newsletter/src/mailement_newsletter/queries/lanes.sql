@@ -207,6 +207,8 @@ decided AS MATERIALIZED (
             WHEN b.id IS NULL OR b.deleted_at IS NOT NULL THEN 'brand_deleted'
             WHEN r.state = 'archived' THEN 'drip_archived'
             WHEN m.kind = 'drip' AND (t.id IS NULL OR t.deleted_at IS NOT NULL) THEN 'step_deleted'
+            -- A scheduler of the release before takes every kind of step for a mail.
+            WHEN m.kind = 'drip' AND t.kind <> 'send' THEN 'step_is_no_mail'
         END AS refusal
     FROM messages AS m
     LEFT JOIN subscribers AS s ON m.subscriber_id = s.id
