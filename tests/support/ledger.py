@@ -109,6 +109,22 @@ class Ledger:
         )
         return found
 
+    async def another_brand(self) -> Ledger:
+        """With a drip of one step, in the same database."""
+        row = await self.pool.fetchrow(
+            """WITH brand AS (
+                INSERT INTO brands (account_id, slug, name, opt_in_mode)
+                SELECT account_id, 'other', 'Other', 'single' FROM brands WHERE id = $1 RETURNING id
+            ),
+            drip AS (INSERT INTO drips (brand_id, name, trigger) SELECT id, 'welcome', 'manual' FROM brand RETURNING id)
+            INSERT INTO drip_steps (drip_id, position, delay, subject, body_text)
+            SELECT id, 1024, interval '0', 'Welcome', 'Hi' FROM drip
+            RETURNING id, drip_id, (SELECT id FROM brand) AS brand_id""",
+            self.brand_id,
+        )
+        assert row is not None
+        return Ledger(pool=self.pool, brand_id=row["brand_id"], step_id=row["id"], drip_id=row["drip_id"])
+
     async def messages(self, count: int) -> list[int]:
         """So many messages, each to a subscriber of its own."""
         return [await self.message(await self.subscriber(f"reader{number}")) for number in range(count)]

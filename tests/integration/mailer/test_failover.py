@@ -214,24 +214,8 @@ async def test_trouble_of_one_account_is_told(ledger: Ledger, clock: SetClock, f
 
 
 async def _of_another_brand(ledger: Ledger) -> int:
-    row = await ledger.pool.fetchrow(
-        """WITH brand AS (
-            INSERT INTO brands (account_id, slug, name, opt_in_mode)
-            SELECT id, 'other', 'Other', 'single' FROM accounts RETURNING id
-        )
-        INSERT INTO subscribers (brand_id, email, email_key, status)
-        SELECT id, 'b@example.org', 'b@example.org', 'confirmed' FROM brand RETURNING id, brand_id"""
-    )
-    assert row is not None
-    found: int = await ledger.pool.fetchval(
-        """INSERT INTO messages (brand_id, subscriber_id, kind, lane, drip_step_id, dedupe_key, not_before, created_at)
-        VALUES ($1, $2, 'drip', 1, $3, 'other', $4, $4) RETURNING id""",
-        row["brand_id"],
-        row["id"],
-        ledger.step_id,
-        NOON,
-    )
-    return found
+    other = await ledger.another_brand()
+    return await other.message(await other.subscriber("other"))
 
 
 async def _holds(fact: bool) -> bool:

@@ -228,6 +228,47 @@ async def test_trouble_of_the_provider_stops_the_others_and_fails_nobody(
     assert refused == len(provider.mails) - 30
 
 
+async def test_a_backlog_of_one_brand_does_not_hold_up_another(ledger: Ledger, clock: SetClock) -> None:
+    """The provider has brand A's mails in hand and more of them wait; brand B's comes, and goes with the next ones."""
+    await ledger.pool.execute(
+        """INSERT INTO messages (brand_id, subscriber_id, kind, lane, drip_step_id, dedupe_key, not_before, created_at)
+        SELECT $1, $2, 'drip', 1, $3, 'backlog:' || n, $4, $4 FROM generate_series(1, 3000) AS n""",
+        ledger.brand_id,
+        await ledger.subscriber("crowd"),
+        ledger.step_id,
+        NOON - timedelta(days=1),
+    )
+    provider = ScriptedProvider(gate=asyncio.Event())
+    room = a_mailroom(ledger.pool, provider, clock, concurrency=4)
+    async with running(room):
+        await until(lambda: _holds(provider.now_sending == 4), what="the wire is full")
+        other = await ledger.another_brand()
+        message = await other.message(await other.subscriber("single"))
+        room.wake()
+        await until(lambda: _state_is(ledger, message, "claimed"), what="it is in hand")
+        assert provider.gate is not None
+        before = len(provider.mails)
+        provider.gate.set()
+        await until_finished(ledger, [message])
+        place = [mail.recipient for mail in provider.mails].index("single@example.org")
+    assert place - before < 8
+
+
+async def test_slow_templates_of_one_brand_do_not_hold_up_another(ledger: Ledger, clock: SetClock) -> None:
+    slow = "{% for i in (1..100) %}{% for j in (1..99) %}{{ i | times: j }}{% endfor %}{% endfor %}"
+    await ledger.pool.execute("UPDATE drip_steps SET body_text = $1", slow * 4)
+    crowd = await ledger.messages(60)
+    other = await ledger.another_brand()
+    single = await other.message(await other.subscriber("single"))
+    provider = ScriptedProvider()
+    async with running(a_mailroom(ledger.pool, provider, clock, concurrency=16)):
+        await until_finished(ledger, [single])
+        done = await ledger.pool.fetchval(
+            "SELECT count(*) FROM messages WHERE id = ANY($1) AND finished_at IS NOT NULL", crowd
+        )
+    assert done < 60
+
+
 async def test_a_template_fault_fails_its_message_and_no_other(ledger: Ledger, clock: SetClock) -> None:
     good = await ledger.message(await ledger.subscriber("good"))
     bad = await ledger.message(await ledger.subscriber("bad"))
@@ -312,7 +353,7 @@ async def test_a_stop_finishes_the_wire_and_puts_the_rest_back(ledger: Ledger, c
     provider = ScriptedProvider(gate=asyncio.Event())
     async with running(a_mailroom(ledger.pool, provider, clock, concurrency=3)) as stop:
         await until(
-            lambda: _counts(ledger, sending=3, claimed=9, queued=4), what="three on the wire, nine behind"
+            lambda: _counts(ledger, sending=3, claimed=6, queued=7), what="three on the wire, six behind"
         )
         stop.set()
         await until(lambda: _counts(ledger, sending=3, queued=13), what="the claimed are back")

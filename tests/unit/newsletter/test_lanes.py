@@ -40,6 +40,17 @@ def test_the_urgent_go_first_and_leave_the_rest_to_the_others() -> None:
     assert deal([waits(urgent, 30, more=True), waits(other, 50)], 30) == {urgent: 30}
 
 
+def test_a_brand_gets_no_more_than_its_share_but_for_what_is_urgent() -> None:
+    waiting = [
+        waits(lane(1, priority=0), 2),
+        waits(lane(1, 1), 50, more=True),
+        waits(lane(1, 2), 50, more=True),
+        waits(lane(2), 50, more=True),
+    ]
+    dealt = deal(waiting, 40, most={BrandId(1): 4, BrandId(2): 30})
+    assert dealt == {lane(1, priority=0): 2, lane(1, 1): 1, lane(1, 2): 1, lane(2): 30}
+
+
 def test_what_cannot_be_divided_goes_to_the_first_in_turn() -> None:
     assert deal([waits(lane(brand), 9) for brand in (4, 2, 7)], 2) == {lane(4): 1, lane(2): 1}
 

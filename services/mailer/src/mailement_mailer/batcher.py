@@ -42,6 +42,9 @@ class Batcher(Generic[ItemT, ResultT]):
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait({self._running})
+            # A task that had not begun yet has cancelled nobody.
+            for _, answer in self._waiting:
+                answer.cancel()
 
     async def _work_off(self) -> None:
         try:

@@ -1,0 +1,150 @@
+"""One account's line: the urgent first, brands in turn, full batches, and places kept for whoever comes later."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from mailement_common.ids import BrandId
+from mailement_mailer.desk import Desk, Job, Unit
+from mailement_mailer.mailbox import Mailbox
+from mailement_mailer.routes import Route
+from mailement_newsletter.ids import BatchId, MessageId
+from tests.support.mails import a_brand, a_claimed, a_mail
+
+
+@dataclass(slots=True)
+class Stage:
+    """A desk whose units are noted, one after another, once the gate is open."""
+
+    concurrency: int = 1
+    batch_max: int = 1
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    units: list[Unit] = field(default_factory=list)
+    freed: int = 0
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    numbers: int = 0
+
+    def desk(self) -> Desk:
+        return Desk(
+            key="account:default",
+            account=None,
+            concurrency=self.concurrency,
+            batch_max=self.batch_max,
+            spawn=self._spawn,
+            turn=self._turn,
+            deliver=self._deliver,
+            freed=self._freed,
+        )
+
+    def job(self, brand: int = 1, *, priority: int = 1, **changes: Any) -> Job:
+        self.numbers += 1
+        message = a_claimed(
+            id=MessageId(self.numbers), brand=a_brand(id=BrandId(brand)), priority=priority, **changes
+        )
+        return Job(message=message, mail=a_mail(), route=a_route(brand))
+
+    async def sent(self) -> list[list[int]]:
+        """The brands of each unit, once all are through."""
+        self.gate.set()
+        await asyncio.gather(*self.tasks)
+        return [[job.message.brand.id for job in unit.jobs] for unit in self.units]
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self.tasks.append(asyncio.create_task(work))
+
+    async def _turn(self, _: Desk) -> bool:
+        await self.gate.wait()
+        return True
+
+    async def _deliver(self, _: Desk, unit: Unit) -> None:
+        self.units.append(unit)
+
+    def _freed(self) -> None:
+        self.freed += 1
+
+
+def a_route(brand: int) -> Route:
+    return Route(
+        brand_id=BrandId(brand),
+        sender_id=None,
+        mailbox=Mailbox(name="A", address="a@b.example"),
+        reply_to=None,
+        account=None,
+        account_key="account:default",
+        buckets=(),
+        days=(),
+        dkim=None,
+    )
+
+
+async def test_brands_take_turns_however_many_mails_one_has() -> None:
+    stage = Stage()
+    desk = stage.desk()
+    for _ in range(5):
+        desk.push(Unit(jobs=[stage.job(1)]))
+    desk.push(Unit(jobs=[stage.job(2)]))
+    assert await stage.sent() == [[1], [2], [1], [1], [1], [1]]
+
+
+async def test_a_brand_that_comes_later_does_not_wait_for_what_was_there_before() -> None:
+    stage = Stage()
+    desk = stage.desk()
+    for brand in (1, 1, 1, 2, 2):
+        desk.push(Unit(jobs=[stage.job(brand)]))
+    assert await stage.sent() == [[1], [2], [1], [2], [1]]
+
+
+async def test_the_urgent_go_first() -> None:
+    stage = Stage()
+    desk = stage.desk()
+    for priority in (1, 1, 0):
+        desk.push(Unit(jobs=[stage.job(1, priority=priority)]))
+    await stage.sent()
+    assert [unit.jobs[0].message.priority for unit in stage.units] == [0, 1, 1]
+
+
+async def test_what_waits_fills_a_batch() -> None:
+    stage = Stage(batch_max=3)
+    desk = stage.desk()
+    for _ in range(7):
+        desk.push(Unit(jobs=[stage.job()]))
+    assert [len(unit) for unit in await stage.sent()] == [3, 3, 1]
+    batches = [unit.batch for unit in stage.units]
+    assert (len({*batches}), batches[2]) == (3, None), "a single mail is no batch"
+
+
+async def test_a_mail_that_has_gone_out_before_travels_as_it_did() -> None:
+    stage = Stage(batch_max=10)
+    desk = stage.desk()
+    again = Unit(jobs=[stage.job(), stage.job()], batch=BatchId(uuid4()), is_frozen=True)
+    alone = Unit(jobs=[stage.job(payload={"subject": "x"})])
+    tried = Unit(jobs=[stage.job(tries=1)])
+    for unit in (Unit(jobs=[stage.job()]), again, alone, tried, Unit(jobs=[stage.job()])):
+        desk.push(unit)
+    await stage.sent()
+    assert sorted(len(unit.jobs) for unit in stage.units) == [1, 1, 2, 2]
+    assert again in stage.units
+
+
+async def test_the_last_places_are_kept_for_other_brands() -> None:
+    stage = Stage(concurrency=4)
+    desk = stage.desk()
+    mails = [stage.job(1).message for _ in range(12)]
+    desk.take_in_hand(mails)
+    assert (desk.room, desk.room_for(BrandId(1)), desk.room_for(BrandId(2))) == (4, 0, 12)
+    desk.let_go(mails[:5])
+    assert (desk.room, desk.room_for(BrandId(1)), stage.freed) == (9, 5, 1)
+
+
+async def test_a_desk_that_rests_takes_nothing_on() -> None:
+    stage = Stage()
+    desk = stage.desk()
+    desk.push(Unit(jobs=[stage.job()]))
+    desk.rest(60, trouble="login refused")
+    assert (desk.room, desk.is_resting, desk.trouble) == (0, True, "login refused")
+    assert len(desk.clear()) == 1
+    assert await stage.sent() == []
