@@ -47,7 +47,6 @@ class ScriptedProvider:
 
     name: str = "scripted"
     idempotent_for: timedelta = timedelta(0)
-    longest: timedelta = timedelta(seconds=90)
     outcome: Outcome = field(default_factory=lambda: Sent(provider_message_id="id"))
     gate: asyncio.Event | None = None
     fault: Exception | None = None
@@ -197,6 +196,7 @@ def a_mailroom(
     *,
     concurrency: int = 4,
     signing: Signing | None = None,
+    renew_seconds: float = 5.0,
 ) -> Room:
     """`provider` is the account of the settings; brands may have others."""
     signing = signing or Signing()
@@ -215,6 +215,7 @@ def a_mailroom(
         composer=a_composer(),
         clock=clock,
         concurrency=concurrency,
+        renew_seconds=renew_seconds,
     )
     room.fleet = fleet
     return room

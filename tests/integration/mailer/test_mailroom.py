@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import pytest
@@ -378,6 +378,32 @@ async def test_a_mail_that_outlived_its_lease_cannot_overwrite_its_successor(
         slow.gate.set()
     row = await ledger.row(message)
     assert (row["state"], row["error"]) == ("sent", None)
+
+
+async def test_what_a_mailer_has_in_hand_stays_its_own_however_slow_the_provider_is(
+    ledger: Ledger, clock: SetClock
+) -> None:
+    message = await ledger.message(await ledger.subscriber())
+    slow = ScriptedProvider(gate=asyncio.Event())
+    async with (
+        running(a_mailroom(ledger.pool, slow, clock, renew_seconds=0.02)),
+        running(a_mailroom(ledger.pool, slow, clock, renew_seconds=0.02)),
+    ):
+        await until(lambda: _holds(slow.now_sending == 1), what="the mail is on the wire")
+        for _ in range(5):
+            clock.advance(timedelta(seconds=20))
+            lease_end = clock.now() + timedelta(seconds=20)
+            await until(partial(_leased_beyond, ledger, message, lease_end), what="the lease is renewed")
+        assert slow.gate is not None
+        slow.gate.set()
+        await until_finished(ledger, [message])
+    assert await ledger.state(message) == "sent"
+    assert (await ledger.row(message))["attempts"] == 1
+
+
+async def _leased_beyond(ledger: Ledger, message: int, moment: datetime) -> bool:
+    lease_until = (await ledger.row(message))["lease_until"]
+    return lease_until is not None and lease_until > moment
 
 
 async def test_a_wake_up_is_heard_at_once(ledger: Ledger, clock: SetClock) -> None:

@@ -69,9 +69,9 @@ class Accounts:
         return max([self._concurrency, *(desk.room for desk in self._desks.values())])
 
     @property
-    def longest(self) -> timedelta:
-        """The longest that any of them may take."""
-        return self._fleet.longest
+    def in_hand(self) -> list[Claimed]:
+        """What this process has claimed and is not done with."""
+        return [message for desk in self._desks.values() for message in desk.in_hand]
 
     @property
     def known_keys(self) -> KnownKeys:

@@ -14,7 +14,7 @@ from mailement_common.ids import BrandId
 from mailement_mailer.providers.fleet import AccountInUse
 from mailement_mailer.providers.port import RenderedMail
 from mailement_mailer.routes import Route
-from mailement_newsletter.ids import BatchId
+from mailement_newsletter.ids import BatchId, MessageId
 from mailement_newsletter.queries.messages import Claimed
 from mailement_newsletter.rules.pacing import Bucket
 
@@ -83,7 +83,7 @@ class Desk:
         self._deliver = deliver
         self._freed = freed
         self._waiting: list[_Entry] = []
-        self._in_hand = 0
+        self._in_hand: dict[MessageId, Claimed] = {}
         self._of_brand: Counter[BrandId] = Counter()
         self._busy = 0
         self._resting_until = 0.0
@@ -100,7 +100,7 @@ class Desk:
     @property
     def room(self) -> int:
         """How many more mails may be claimed for this account; none while it rests."""
-        return 0 if self.is_resting else max(0, self._capacity - self._in_hand)
+        return 0 if self.is_resting else max(0, self._capacity - len(self._in_hand))
 
     def room_for(self, brand: BrandId) -> int:
         """How many of them may be a brand's: the last places are kept for whoever comes later."""
@@ -112,23 +112,28 @@ class Desk:
 
     @property
     def is_idle(self) -> bool:
-        return self._in_hand == 0
+        return not self._in_hand
+
+    @property
+    def in_hand(self) -> Iterable[Claimed]:
+        """What waits here and what is on the wire: ours until it is let go."""
+        return self._in_hand.values()
 
     def take_in_hand(self, messages: Iterable[Claimed]) -> None:
         """They have been claimed for this account."""
         for message in messages:
-            self._in_hand += 1
+            self._in_hand[message.id] = message
             self._of_brand[message.brand.id] += 1
 
     def let_go(self, messages: Iterable[Claimed]) -> None:
         """They are done with, or back in the queue."""
-        was_short = self._in_hand > self._capacity // 2
+        was_short = len(self._in_hand) > self._capacity // 2
         for message in messages:
-            self._in_hand -= 1
+            del self._in_hand[message.id]
             self._of_brand[message.brand.id] -= 1
             if not self._of_brand[message.brand.id]:
                 del self._of_brand[message.brand.id]
-        if self._in_hand == 0 or (was_short and self._in_hand <= self._capacity // 2):
+        if not self._in_hand or (was_short and len(self._in_hand) <= self._capacity // 2):
             self._freed()
 
     def push(self, unit: Unit) -> None:

@@ -28,7 +28,7 @@ from mailement_mailer.composing import Draft, composed
 from mailement_mailer.desk import Desk, Job, Unit
 from mailement_mailer.providers.fleet import Fleet
 from mailement_mailer.providers.port import BatchProvider, Outcome, Provider, RetryLater, Uncertain
-from mailement_mailer.rounds import LEASE_MARGIN, Round, Rounds
+from mailement_mailer.rounds import LEASE, Round, Rounds
 from mailement_mailer.routes import NoRoute, Route, RouteBook
 from mailement_mailer.settle import MAX_TRIES, put_off, settled, thawed, unclear
 from mailement_mailer.signing import Signing
@@ -38,6 +38,8 @@ from mailement_newsletter.queries.messages import Claimed, Departure, Fate, Plac
 
 _POLL_SECONDS: Final = 0.5
 _SWEEP_SECONDS: Final = 5.0
+# Several times within a lease, so that one that fails does no harm.
+_RENEW_SECONDS: Final = 5.0
 _SWEEP_BATCH: Final = 500
 _BATCHES_AGAIN_SECONDS: Final = 1.0
 _BATCHES_AGAIN: Final = 8
@@ -61,8 +63,10 @@ class Mailroom:
         composer: Composer,
         clock: Clock,
         concurrency: int,
+        renew_seconds: float = _RENEW_SECONDS,
     ) -> None:
         self._pool = pool
+        self._renew_seconds = renew_seconds
         self._book = book
         self._composer = composer
         self._clock = clock
@@ -79,9 +83,7 @@ class Mailroom:
             deliver=self._deliver,
             freed=self.wake,
         )
-        self._rounds = Rounds(
-            pool, book, clock, desk_of=self._accounts.desk_of, provider_of=self._accounts.provider
-        )
+        self._rounds = Rounds(pool, book, clock, desk_of=self._accounts.desk_of)
         self._woken = asyncio.Event()
         self._stop = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
@@ -98,6 +100,7 @@ class Mailroom:
     async def run(self, stop: asyncio.Event) -> None:
         """Delivers until `stop`; then finishes what is on the wire and puts back what is not."""
         self._stop = stop
+        renewing = asyncio.create_task(self._renew())
         try:
             async with asyncio.TaskGroup() as self._group:
                 self._group.create_task(keep_running("mail leases", lambda: self._sweep(stop), stop))
@@ -105,6 +108,8 @@ class Mailroom:
                 await keep_running("mail claims", lambda: self._claim(stop), stop)
                 await self._put_back(self._accounts.clear())
         finally:
+            renewing.cancel()
+            await asyncio.wait({renewing})
             await self._clerk.close()
 
     # Claiming
@@ -195,7 +200,7 @@ class Mailroom:
             batches = await lanes.claim_batches(
                 self._pool,
                 now=now,
-                lease_until=now + self._accounts.longest + LEASE_MARGIN,
+                lease_until=now + LEASE,
                 lease_token=uuid4(),
                 keys=self._accounts.known_keys,
                 max_tries=MAX_TRIES,
@@ -306,7 +311,7 @@ class Mailroom:
 
     async def _start(self, desk: Desk, provider: Provider, unit: Unit, now: datetime) -> list[Job]:
         """Freezes the mails and notes that they go out; the answer lacks those that another mailer has taken over."""
-        lease_until = now + provider.longest + LEASE_MARGIN
+        lease_until = now + LEASE
         jobs = [_placed(job, unit, number) for number, job in enumerate(unit.jobs)]
         started = await self._clerk.start(
             [_departure(job, desk, provider, lease_until=lease_until) for job in jobs]
@@ -358,6 +363,17 @@ class Mailroom:
             await messages.release(self._pool, single, not_before=until)
 
     # Housekeeping
+
+    async def _renew(self) -> None:
+        """As long as this process lives, what it has in hand stays its own: however slow a provider is, a crash shows soon."""
+        while True:
+            await asyncio.sleep(self._renew_seconds)
+            if not (in_hand := self._accounts.in_hand):
+                continue
+            try:
+                await messages.renew(self._pool, in_hand, lease_until=self._clock.now() + LEASE)
+            except (*DATABASE_UNABLE, asyncpg.PostgresError) as error:
+                log.warning("message.not_renewed", messages=len(in_hand), reason=type(error).__name__)
 
     async def _sweep(self, stop: asyncio.Event) -> None:
         while not stop.is_set():

@@ -13,7 +13,6 @@ import asyncpg
 from mailement_common.clock import Clock
 from mailement_common.ids import BrandId
 from mailement_mailer.desk import Desk
-from mailement_mailer.providers.port import Provider
 from mailement_mailer.routes import NoRoute, Route, RouteBook
 from mailement_newsletter.queries import lanes, pacing
 from mailement_newsletter.queries.lanes import Claims, Portion
@@ -22,8 +21,8 @@ from mailement_newsletter.rules.lanes import Lane, Progress, Waiting, deal
 from mailement_newsletter.rules.pacing import Grant, Want
 from mailement_newsletter.rules.senders import MailKind, SenderId
 
-# On top of the longest that the provider may take: whoever is silent for longer than the lease is gone.
-LEASE_MARGIN: Final = timedelta(seconds=25)
+# Renewed for as long as a mail is in hand: whoever is silent for so long is gone.
+LEASE: Final = timedelta(seconds=30)
 
 _Way = tuple[BrandId, MailKind]
 
@@ -50,7 +49,7 @@ class _Asked:
 class Rounds:
     """Goes round the brands, each round from where the one before it ended.
 
-    `desk_of` and `provider_of` know the accounts. Lanes whose account rests, is full, or has used up its limits are
+    `desk_of` knows the accounts. Lanes whose account rests, is full, or has used up its limits are
     passed by; their rows are not touched.
     """
 
@@ -61,13 +60,11 @@ class Rounds:
         clock: Clock,
         *,
         desk_of: Callable[[Route], Desk],
-        provider_of: Callable[[Desk], Provider],
     ) -> None:
         self._pool = pool
         self._book = book
         self._clock = clock
         self._desk_of = desk_of
-        self._provider_of = provider_of
         self._progress = Progress(most_brands=lanes.MOST_BRANDS, most_lanes=lanes.MOST_LANES)
         self._waits: dict[tuple[BrandId, SenderId | None], datetime] = {}
 
@@ -84,7 +81,7 @@ class Rounds:
         routes = await self._routes(waiting)
         dealt = self._deal(waiting, routes, now)
         granted = await self._granted(dealt, routes, now)
-        claims = await self._claim(granted, routes, now)
+        claims = await self._claim(granted, now)
         await self._give_back(granted, claims.claimed, routes)
         more = self._progress.advance(waiting, passed=_passed(waiting, routes, dealt), dealt=granted)
         return Round(
@@ -166,16 +163,12 @@ class Rounds:
             self._waits[_who(route)] = grant.again_at
         self._waits = {who: until for who, until in self._waits.items() if until > now}
 
-    async def _claim(
-        self, granted: Mapping[Lane, int], routes: Mapping[_Way, Route], now: datetime
-    ) -> Claims:
+    async def _claim(self, granted: Mapping[Lane, int], now: datetime) -> Claims:
         if not granted:
             return Claims(claimed=(), cancelled=())
-        portions = []
-        for lane, mails in granted.items():
-            desk = self._desk_of(routes[lane.brand_id, lane.kind])
-            lease = self._provider_of(desk).longest + LEASE_MARGIN
-            portions.append(Portion(lane=lane, mails=mails, lease_until=now + lease))
+        portions = [
+            Portion(lane=lane, mails=mails, lease_until=now + LEASE) for lane, mails in granted.items()
+        ]
         return await lanes.claim(self._pool, portions, now=now, lease_token=uuid4())
 
     async def _give_back(

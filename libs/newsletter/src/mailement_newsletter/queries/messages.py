@@ -232,6 +232,16 @@ async def record(pool: asyncpg.Pool, fates: Sequence[Fate]) -> set[MessageId]:
     return {MessageId(row["id"]) for row in rows}
 
 
+async def renew(pool: asyncpg.Pool, claimed: Sequence[Claimed], *, lease_until: datetime) -> None:
+    """Of those that are still ours."""
+    await pool.execute(
+        SQL["renew"],
+        [message.id for message in claimed],
+        [message.lease_token for message in claimed],
+        lease_until,
+    )
+
+
 async def release(
     pool: asyncpg.Pool, claimed: Sequence[Claimed], *, not_before: datetime | None = None
 ) -> None:

@@ -112,6 +112,17 @@ tallied AS (
 SELECT r.id
 FROM recorded AS r;
 
+-- name: renew
+-- Mails that a mailer still has in hand stay its own.
+UPDATE messages AS m SET lease_until = $3
+FROM unnest($1::bigint [], $2::uuid []) AS r (id, lease_token)
+WHERE
+    m.id = r.id
+    AND m.id = ANY($1)
+    AND m.lease_token = r.lease_token
+    AND m.state IN ('claimed', 'sending')
+    AND m.lease_until < $3;
+
 -- name: release
 -- Put mails back that never came near the wire; $3: when they may be looked at again, NULL: as before.
 UPDATE messages AS m SET

@@ -20,7 +20,6 @@ _DISK_SECONDS: Final = 30
 class FileProvider:
     name: Final = "file"
     idempotent_for: Final = FILE_KEPT
-    longest: Final = timedelta(seconds=5)
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

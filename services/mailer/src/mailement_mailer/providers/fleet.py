@@ -58,12 +58,6 @@ class Fleet:
         self._clock = clock
         self._berths: dict[tuple[MailAccountId, int], _Berth] = {}
 
-    @property
-    def longest(self) -> timedelta:
-        """The longest that any of them may take. Asking does not count as use."""
-        afloat = [self._default, *(berth.provider for berth in self._berths.values())]
-        return max(provider.longest for provider in afloat)
-
     def provider(self, account: AccountInUse | None) -> Provider:
         """To be asked for each mail anew, and not to be kept beyond it. Opens no connection yet."""
         if account is None:

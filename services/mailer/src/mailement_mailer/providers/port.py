@@ -128,18 +128,13 @@ class RateLimit:
 
 
 class Provider(Protocol):
-    """`idempotent_for`: how long a second mail with the same key is known to be the same; zero: keys mean nothing.
-    `longest`: the time in which `send` has come to an end, however silent the other side is.
-    """
+    """`idempotent_for`: how long a second mail with the same key is known to be the same; zero: keys mean nothing."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def idempotent_for(self) -> timedelta: ...
-
-    @property
-    def longest(self) -> timedelta: ...
 
     async def send(self, mail: RenderedMail) -> Outcome:
         """Hands one mail over and tells what came of it; raises nothing but cancellation."""

@@ -57,7 +57,6 @@ class _Answer:
 class ResendProvider:
     name: Final = "resend"
     idempotent_for: Final = RESEND_KEPT
-    longest: Final = timedelta(seconds=_TOTAL_SECONDS)
     batch_max: Final = _BATCH_MAX
 
     def __init__(self, *, url: str, api_key: str, connections: int) -> None:

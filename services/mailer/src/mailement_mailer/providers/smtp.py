@@ -19,7 +19,7 @@ from mailement_mailer.providers.dkim import DkimKey
 from mailement_mailer.providers.port import Failed, Fault, Outcome, RenderedMail, RetryLater, Sent, Uncertain
 from mailement_mailer.providers.smtp_answers import Answer, Scope, Stage, outcome, read, without_addresses
 from mailement_mailer.providers.smtp_lines import Line, Lines
-from mailement_mailer.providers.smtp_turns import PATIENCE_SECONDS, Turn, Turns
+from mailement_mailer.providers.smtp_turns import Turn, Turns
 from mailement_mailer.settings import SmtpTls
 from mailement_mailer.text import one_line, shortened
 
@@ -63,7 +63,6 @@ class SmtpProvider:
 
     name: Final = "smtp"
     idempotent_for: Final = timedelta(0)
-    longest: Final = timedelta(seconds=PATIENCE_SECONDS + _TOTAL_SECONDS)
 
     def __init__(
         self,
