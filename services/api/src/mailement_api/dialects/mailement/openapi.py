@@ -55,7 +55,10 @@ _DRIP_DETAILS: Final = {
             "properties": {"at": {"type": "string"}, "message": {"type": "string"}},
         },
     },
-    "version": {"type": "integer", "description": "Of `version_conflict`: the version that the drip has now."},
+    "version": {
+        "type": "integer",
+        "description": "Of `version_conflict`: the version that the drip has now.",
+    },
 }
 
 
