@@ -232,6 +232,7 @@ async def test_the_first_time_that_a_person_opens_or_clicks_counts(ledger: Ledge
         assert await note_engagement(ledger.pool, message_id, what, by_machine=False, at=NOON)
         assert not await note_engagement(ledger.pool, message_id, what, by_machine=False, at=later)
     row = await ledger.pool.fetchrow("SELECT opened_at, clicked_at, machine_opened_at FROM messages")
+    assert row is not None
     assert tuple(row) == (NOON, NOON, None)
     counts = await ledger.pool.fetch("SELECT what, n FROM drip_tallies ORDER BY what")
     assert [tuple(each) for each in counts] == [("clicked", 1), ("opened", 1)]
@@ -242,6 +243,7 @@ async def test_what_a_program_does_never_counts_as_a_persons(ledger: Ledger) -> 
     for what in Engagement:
         await note_engagement(ledger.pool, MessageId(message), what, by_machine=True, at=NOON)
     row = await ledger.pool.fetchrow("SELECT opened_at, clicked_at, machine_opened_at FROM messages")
+    assert row is not None
     assert tuple(row) == (None, None, NOON)
     assert await ledger.pool.fetchval("SELECT count(*) FROM drip_tallies") == 0
 

@@ -56,7 +56,7 @@ async def list_messages(
     """The newest first. However much there is, a page costs no more than to look at some thousand."""
     # One more than asked for tells whether there is another page.
     rows = await executor.fetch(
-        SQL[_query(wanted)],
+        _query(wanted),
         wanted.brand_id,
         before or _BEHIND_ALL,
         _MOST_LOOKED_AT,
@@ -76,5 +76,5 @@ async def list_messages(
 
 def _query(wanted: MessageFilter) -> str:
     if wanted.subscriber_id is not None:
-        return "of_subscriber"
-    return "in_trouble" if wanted.state in _IN_TROUBLE else "of_brand"
+        return SQL["of_subscriber"]
+    return SQL["in_trouble"] if wanted.state in _IN_TROUBLE else SQL["of_brand"]
