@@ -21,8 +21,8 @@ UPDATE drip_jobs SET after_id = $2 WHERE id = $1;
 DELETE FROM drip_jobs WHERE id = $1;
 
 -- name: pass_again
--- Once more from the beginning, when every statement that may have seen what was before the edit has ended: the
--- scheduler may have been in the middle of a batch, and its runs were passed by. Statements are cut off at 30 seconds.
+-- Once more from the beginning, when every statement that may have seen what was before the edit has ended.
+-- The scheduler may have been in the middle of a batch, and its runs were passed by. Statements are cut off at 30 seconds.
 UPDATE drip_jobs SET
     after_id = 0,
     pass = pass + 1,
