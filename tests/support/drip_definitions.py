@@ -50,6 +50,9 @@ _WAITS = (
 )
 
 
+_ABOUT_TOPICS: st.SearchStrategy[Condition] = st.sampled_from(TOPICS).map(lambda slug: {"topic": slug})
+
+
 def conditions(mails: Sequence[str]) -> st.SearchStrategy[Condition]:
     """`mails`: labels of the steps before that send one."""
     leaves: list[st.SearchStrategy[Condition]] = [
@@ -75,7 +78,7 @@ def conditions(mails: Sequence[str]) -> st.SearchStrategy[Condition]:
 @st.composite
 def definitions(draw: st.DrawFn, *, trigger: DripTrigger | None = None) -> DripDefinition:
     """Drips that are valid, with every kind of step; each step has a label."""
-    count = draw(st.integers(1, 7))
+    count = draw(st.integers(1, 9))
     labels = [f"s{number}" for number in range(count)]
     steps: list[Step] = []
     mails: list[str] = []
@@ -87,12 +90,9 @@ def definitions(draw: st.DrawFn, *, trigger: DripTrigger | None = None) -> DripD
                 st.just(Send(subject=label, html="<p>Hello.</p>")),
                 st.just(Delay()),
                 _WAITS,
-                st.builds(
-                    Branch,
-                    condition=conditions(mails),
-                    then=later,
-                    otherwise=later | st.just("exit"),
-                ),
+                st.builds(Branch, condition=conditions(mails), then=later, otherwise=later | st.just("exit")),
+                st.builds(Branch, condition=conditions(mails), then=later, otherwise=later),
+                st.builds(Branch, condition=_ABOUT_TOPICS, then=later, otherwise=later),
                 st.sampled_from(TOPICS).map(AddTopic),
                 st.sampled_from(TOPICS).map(RemoveTopic),
                 st.just(Webhook("crm")),

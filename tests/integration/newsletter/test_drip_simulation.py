@@ -103,6 +103,28 @@ def _foretold(simulation: Simulation) -> Way:
     ]
 
 
+async def _deeds(brand: Tenant, drip: DripId) -> list[tuple[int, str, datetime, bool | None]]:
+    """What else happened."""
+    rows = await brand.pool.fetch(
+        """
+        SELECT v.step_id, v.kind, v.at, v.detail FROM drip_run_events AS v
+        INNER JOIN drip_steps AS t ON v.step_id = t.id
+        WHERE v.drip_id = $1 ORDER BY t.position
+        """,
+        drip,
+    )
+    return [(row["step_id"], row["kind"], row["at"], row["detail"].get("holds")) for row in rows]
+
+
+def _foretold_deeds(simulation: Simulation) -> list[tuple[int, str, datetime, bool | None]]:
+    silent = {"send", "delay", "wait_until"}
+    return [
+        (step.step_id, step.kind.value, step.at, step.holds)
+        for step in simulation.steps
+        if step.kind not in silent
+    ]
+
+
 def _ended(run: asyncpg.Record) -> tuple[str, str | None]:
     return ("waiting" if run["state"] == "active" else run["state"]), run["exit_reason"]
 
@@ -145,7 +167,7 @@ _MOMENTS = st.builds(
 
 
 @settings(
-    max_examples=60,
+    max_examples=120,
     deadline=None,
     suppress_health_check=[
         HealthCheck.function_scoped_fixture,
@@ -170,6 +192,7 @@ async def test_every_drip_sends_what_was_foretold(
     foretold = await _simulate(brand, drip, ById(subscriber_id=subscriber), since)
     run = await _walk(brand, drip)
     assert _foretold(foretold) == await _sent(brand, drip)
+    assert _foretold_deeds(foretold) == await _deeds(brand, drip)
     assert (foretold.end, foretold.end_reason) == _ended(run)
     assert (_foretold(stranger), stranger.end, stranger.timezone) == (
         _foretold(foretold),
