@@ -107,6 +107,16 @@ async def test_a_step_added_to_an_evergreen_drip_reaches_those_who_had_come_to_i
     assert await series.subjects() == ["a", "b"]
 
 
+async def test_who_waits_at_the_end_has_completed_a_drip_that_is_evergreen_no_more(brand: Tenant) -> None:
+    series = await Series.create(brand, mail("a"), evergreen=True)
+    await series.enroll(await brand.subscriber())
+    await series.tick()
+    await series.set(evergreen=False)
+    await series.retime()
+    await series.tick()
+    assert (await series.run())["state"] == "completed"
+
+
 async def test_a_step_added_to_an_ordinary_drip_does_not_reach_who_has_completed_it(brand: Tenant) -> None:
     series = await Series.create(brand, mail("a"))
     await series.enroll(await brand.subscriber())

@@ -75,6 +75,7 @@ async def _make_room(connection: Connection, drip: DripId, planned: PlannedEdit)
 def _timing(steps: Sequence[StoredStep], definition: DripDefinition) -> object:
     """What decides when a run's next step is due."""
     return (
+        definition.evergreen,
         definition.zone,
         definition.window,
         [

@@ -76,6 +76,7 @@ reckoned AS MATERIALIZED (
         s.cursor_pos,
         s.anchor_at,
         step.id AS step_id,
+        d.evergreen,
         CASE
             -- What is over by now is due now, if the window is open; the scheduler looks at it once more.
             WHEN step.id IS NOT NULL THEN greatest(
@@ -124,7 +125,8 @@ retimed AS (
         AND e.cursor_pos = r.cursor_pos
         AND e.anchor_at = r.anchor_at
         AND e.next_run_at IS DISTINCT FROM coalesce(r.next_run_at, $4::timestamptz)
-        AND NOT (e.next_run_at IS NULL AND r.step_id IS NULL)
+        -- Waits at the end of an evergreen drip; of one that is none any more it is completed.
+        AND NOT (e.next_run_at IS NULL AND r.step_id IS NULL AND r.evergreen)
         -- Waits for its subscriber's confirmation, which the scheduler is about to hear of.
         AND NOT (e.next_run_at IS NULL AND e.cursor_pos = 0)
     RETURNING e.id
