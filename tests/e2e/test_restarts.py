@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import asyncpg
 import orjson
 import pytest
 
@@ -26,8 +25,9 @@ from mailement_cli.local.postgres import PrivatePostgres
 from mailement_cli.local.rabbitmq import PrivateRabbitmq
 from mailement_common.bus import topology
 from mailement_common.db.migrate import migrate, read_migrations
+from mailement_common.db.pool import connect
 from mailement_common.sealing import KeyRing, new_key
-from mailement_common.settings import BrokerSettings
+from mailement_common.settings import BrokerSettings, DatabaseSettings
 from mailement_newsletter.schema import MIGRATIONS
 from mailement_webhooks.rules.guard import Guard, parse_networks
 from tests.support.processes import Program
@@ -219,7 +219,7 @@ async def suite(postgres: PrivatePostgres, rabbitmq: PrivateRabbitmq, tmp_path: 
 
 
 async def _prepare(suite: Suite) -> str:
-    connection = await asyncpg.connect(suite.postgres.url)
+    connection = await connect(DatabaseSettings(database_url=suite.postgres.url), name="test")
     try:
         await migrate(connection, read_migrations(MIGRATIONS))
         brand = await make_demo_brand(

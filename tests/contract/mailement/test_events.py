@@ -38,6 +38,7 @@ async def test_an_event_tells_all_that_a_receiver_needs(api: ApiUnderTest, brand
     assert event["data"] == {
         "brand_slug": brand.slug,
         "signup_topic_ids": [topic],
+        "removed_topic_ids": [],
         "subscriber": {
             "id": row["id"],
             "email": READER,
