@@ -9,6 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mailement_newsletter.catalog.brands import update_brand
+from mailement_newsletter.errors import InvalidName
 from mailement_newsletter.usecases.advance_drips import advance_drips
 from mailement_newsletter.usecases.work_drip_jobs import work_drip_job
 from tests.support.brands import Tenant
@@ -139,6 +141,41 @@ async def test_a_mail_waits_for_the_window_of_its_subscriber_or_else_of_the_bran
     await brand.pool.execute("UPDATE drip_enrollments SET next_run_at = $1", NOON)
     await advance_drips(brand.pool, now=NOON, behind=0, batch=10)
     assert (await series.run())["next_run_at"] == expected
+
+
+async def test_who_moves_to_another_zone_gets_his_next_mail_by_its_hours(brand: Tenant) -> None:
+    await brand.field("timezone")
+    series = await Series.create(
+        brand, mail("a", 400 * DAY), zone="subscriber", window_start=clock(9), window_end=clock(10)
+    )
+    subscriber = await brand.subscriber(custom_fields={"timezone": "Europe/Berlin"})
+    await series.enroll(subscriber)
+    await tell_the_scheduler(brand)
+    before = (await series.run())["next_run_at"].astimezone(BERLIN)
+    await brand.pool.execute(
+        "UPDATE subscribers SET custom_fields = $2 WHERE id = $1", subscriber, {"timezone": "Asia/Kolkata"}
+    )
+    await brand.subscriber(first_name="Ada")
+    await tell_the_scheduler(brand)
+    after = (await series.run())["next_run_at"].astimezone(ZoneInfo("Asia/Kolkata"))
+    assert (before.hour, after.hour) == (9, 9)
+
+
+async def test_a_brand_that_moves_to_another_zone_takes_its_drips_along(brand: Tenant) -> None:
+    series = await Series.create(brand, mail("a", 400 * DAY), window_start=clock(9), window_end=clock(10))
+    await series.enroll(await brand.subscriber())
+    async with brand.pool.acquire() as connection:
+        changed = await update_brand(connection, brand.brand, timezone="europe/berlin")
+    assert changed.timezone == "Europe/Berlin"
+    while await work_drip_job(brand.pool, now=series.now, size=100):
+        pass
+    assert (await series.run())["next_run_at"].astimezone(BERLIN).hour == 9
+
+
+async def test_what_is_no_time_zone_is_refused(brand: Tenant) -> None:
+    async with brand.pool.acquire() as connection:
+        with pytest.raises(InvalidName, match="no time zone"):
+            await update_brand(connection, brand.brand, timezone="Mars/Olympus")
 
 
 async def test_only_mails_wait_for_a_window(brand: Tenant) -> None:

@@ -35,6 +35,7 @@ def brand() -> None:
 @click.option("--account", "account_slug", help="Needed when there is more than one account.")
 @click.option("--from-name", help="The sender's name in mails.")
 @click.option("--from-address", help="The sender's address in mails.")
+@click.option("--timezone", default="UTC", help="In which drips reckon: Europe/Berlin, …; UTC if not given.")
 @json_option
 @command
 async def create(
@@ -44,6 +45,7 @@ async def create(
     account_slug: str | None,
     from_name: str | None,
     from_address: str | None,
+    timezone: str,
     *,
     as_json: bool,
 ) -> None:
@@ -58,6 +60,7 @@ async def create(
             opt_in=OptInMode(opt_in),
             sender_name=from_name,
             sender_address=from_address,
+            timezone=timezone,
         )
     show_one(made, as_json=as_json)
 
@@ -87,6 +90,7 @@ async def show(slug: str, *, as_json: bool) -> None:
 @click.option("--opt-in", type=click.Choice([mode.value for mode in OptInMode]))
 @click.option("--from-name", help="The sender's name in mails.")
 @click.option("--from-address", help="The sender's address in mails.")
+@click.option("--timezone", help="In which drips reckon; what waits in them is reckoned anew.")
 @json_option
 @command
 async def update(
@@ -95,6 +99,7 @@ async def update(
     opt_in: str | None,
     from_name: str | None,
     from_address: str | None,
+    timezone: str | None,
     *,
     as_json: bool,
 ) -> None:
@@ -107,6 +112,7 @@ async def update(
             opt_in=OptInMode(opt_in) if opt_in else None,
             sender_name=from_name,
             sender_address=from_address,
+            timezone=timezone,
         )
     show_one(changed, as_json=as_json)
 

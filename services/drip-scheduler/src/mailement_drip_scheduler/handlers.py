@@ -12,6 +12,7 @@ from mailement_common.events.types import EventType
 from mailement_common.ids import SubscriberId
 from mailement_newsletter.usecases.end_runs import Farewell, end_runs
 from mailement_newsletter.usecases.plan_dates import plan_dates
+from mailement_newsletter.usecases.retime_subscribers import retime_subscribers
 from mailement_newsletter.usecases.start_drips import Occasion, start_drips
 
 
@@ -105,6 +106,7 @@ async def handle(connection: Connection, events: Sequence[Envelope]) -> Done:
         ended += await end_runs(connection, work.farewells)
         enrolled += await start_drips(connection, work.occasions, work.waiting)
         await plan_dates(connection, work.changed)
+        await retime_subscribers(connection, work.changed)
     return Done(enrolled=enrolled, ended=ended)
 
 

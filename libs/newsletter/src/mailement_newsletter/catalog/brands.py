@@ -11,7 +11,7 @@ import asyncpg
 from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import AccountId, BrandId
-from mailement_newsletter.errors import AlreadyExists, NotFound
+from mailement_newsletter.errors import AlreadyExists, InvalidName, NotFound
 from mailement_newsletter.rules import names
 from mailement_newsletter.rules.lifecycle import OptInMode
 from mailement_newsletter.usecases.authenticate import KEYS_CHANGED
@@ -29,6 +29,7 @@ class Brand:
     opt_in_mode: OptInMode
     sender_name: str | None
     sender_address: str | None
+    timezone: str
     created_at: datetime
 
 
@@ -41,8 +42,9 @@ async def create_brand(
     opt_in: OptInMode,
     sender_name: str | None = None,
     sender_address: str | None = None,
+    timezone: str = "UTC",
 ) -> Brand:
-    """Raises AlreadyExists, InvalidName."""
+    """`timezone`: an IANA name. Raises AlreadyExists, InvalidName."""
     values = (
         account_id,
         names.slug(slug),
@@ -50,6 +52,7 @@ async def create_brand(
         opt_in,
         names.name(sender_name) if sender_name else None,
         names.sender_address(sender_address) if sender_address else None,
+        await _zone(connection, timezone),
     )
     try:
         await connection.execute(SQL["create"], *values)
@@ -66,8 +69,9 @@ async def update_brand(
     opt_in: OptInMode | None = None,
     sender_name: str | None = None,
     sender_address: str | None = None,
+    timezone: str | None = None,
 ) -> Brand:
-    """Changes what is given. Mails that are waiting take the new sender. Raises InvalidName."""
+    """Changes what is given. Mails that are waiting take the new sender, drips the new time zone. Raises InvalidName."""
     await connection.execute(
         SQL["update"],
         brand.id,
@@ -75,6 +79,7 @@ async def update_brand(
         opt_in,
         names.name(sender_name) if sender_name is not None else None,
         names.sender_address(sender_address) if sender_address is not None else None,
+        await _zone(connection, timezone) if timezone is not None else None,
     )
     return await find_brand(connection, brand.slug)
 
@@ -96,6 +101,14 @@ async def delete_brand(connection: Connection, brand: Brand) -> None:
     async with connection.transaction():
         await connection.execute(SQL["delete"], brand.id)
         await connection.execute(SQL["announce"], KEYS_CHANGED, "brand deleted")
+
+
+async def _zone(connection: Connection, name: str) -> str:
+    """As PostgreSQL writes it, however it was typed. Raises InvalidName."""
+    found: str | None = await connection.fetchval(SQL["zone"], name)
+    if found is None:
+        raise InvalidName(f"{name!r} is no time zone: they are called like Europe/Berlin or America/New_York")
+    return found
 
 
 def _brand(row: asyncpg.Record) -> Brand:

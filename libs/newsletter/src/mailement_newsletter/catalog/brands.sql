@@ -1,8 +1,12 @@
 -- name: create
 -- A new brand of an account.
-INSERT INTO brands (account_id, slug, name, opt_in_mode, sender_name, sender_address)
-VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO brands (account_id, slug, name, opt_in_mode, sender_name, sender_address, timezone)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 RETURNING id;
+
+-- name: zone
+-- A time zone as PostgreSQL writes it.
+SELECT z.name FROM timezones AS z WHERE lower(z.name) = lower($1);
 
 -- name: list_all
 -- Every brand that is not deleted, or one of them.
@@ -15,6 +19,7 @@ SELECT
     b.opt_in_mode,
     b.sender_name,
     b.sender_address,
+    b.timezone,
     b.created_at
 FROM brands AS b
 INNER JOIN accounts AS a ON b.account_id = a.id
@@ -22,12 +27,26 @@ WHERE b.deleted_at IS NULL AND ($1::text IS NULL OR b.slug = $1)
 ORDER BY b.slug;
 
 -- name: update
--- Change what is given of a brand.
+-- Change what is given of a brand; in another time zone its drips' windows, weekdays and dates are reckoned anew.
+WITH moved AS (
+    INSERT INTO drip_jobs (drip_id, kind)
+    SELECT
+        d.id,
+        k.kind
+    FROM brands AS b
+    INNER JOIN drips AS d ON b.id = d.brand_id AND d.state IN ('live', 'paused')
+    CROSS JOIN LATERAL unnest(
+        CASE WHEN d.trigger = 'date' THEN ARRAY['retime', 'plan_dates'] ELSE ARRAY['retime'] END
+    ) AS k (kind)
+    WHERE b.id = $1 AND b.timezone <> $6
+)
+
 UPDATE brands AS b SET
     name = coalesce($2, b.name),
     opt_in_mode = coalesce($3, b.opt_in_mode),
     sender_name = coalesce($4, b.sender_name),
-    sender_address = coalesce($5, b.sender_address)
+    sender_address = coalesce($5, b.sender_address),
+    timezone = coalesce($6, b.timezone)
 WHERE b.id = $1;
 
 -- name: delete
