@@ -29,6 +29,8 @@ AMQP_VARIABLE = "MAILEMENT_TEST_AMQP_URL"
 
 _PREFIX = "mailement-tests-"
 _BROKER_SECONDS = 90.0
+_MEMORY = Path("/dev/shm")
+_ROOM = 4 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +123,7 @@ def _wait_for_broker(port: int) -> None:
 
 
 def _start_private(environ: Mapping[str, str]) -> ServersUnderTest:
-    temporary = Path(tempfile.gettempdir())
+    temporary = _temporary_folder()
     _sweep(temporary, environ)
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=temporary))
     # PostgreSQL, where we are root, runs as somebody else, who has to get through here.
@@ -143,6 +145,13 @@ def _start_private(environ: Mapping[str, str]) -> ServersUnderTest:
     return ServersUnderTest(
         database_url=database.url, amqp_url=broker.url, description=description, stop=stop
     )
+
+
+def _temporary_folder() -> Path:
+    """In memory where there is room: each test makes a database of some four hundred files and throws it away."""
+    if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM:
+        return _MEMORY
+    return Path(tempfile.gettempdir())
 
 
 def _private_pair(folder: Path, environ: Mapping[str, str]) -> tuple[PrivatePostgres, PrivateRabbitmq]:
