@@ -11,7 +11,7 @@ from mailement_common.bus.consumer import Consumer
 from mailement_common.bus.topology import DRIPS
 from mailement_common.db.checks import database_checks
 from mailement_common.db.clock import DatabaseClock
-from mailement_common.db.pool import close_pool, new_pool
+from mailement_common.db.pool import PLANNED_EACH_TIME, close_pool, new_pool
 from mailement_common.events.envelope import Envelope
 from mailement_common.health import Check, CheckResult
 from mailement_common.logs import logger
@@ -36,7 +36,7 @@ class DripScheduler:
 
     def __init__(self, settings: SchedulerSettings) -> None:
         """Opens nothing yet."""
-        self._pool = new_pool(settings, name=self.name, size=_CONNECTIONS)
+        self._pool = new_pool(settings, name=self.name, size=_CONNECTIONS, server_settings=PLANNED_EACH_TIME)
         self._clock = DatabaseClock()
         self._relay = Relay(self._pool, settings, name=self.name)
         self._ticker = Ticker(self._pool, self._clock, batch=settings.drip_batch, queued=self._relay.wake)

@@ -10,7 +10,7 @@ from mailement_common.bus.consumer import Consumer
 from mailement_common.bus.topology import MAILER
 from mailement_common.db.checks import database_checks
 from mailement_common.db.clock import DatabaseClock
-from mailement_common.db.pool import close_pool, new_pool
+from mailement_common.db.pool import PLANNED_EACH_TIME, close_pool, new_pool
 from mailement_common.health import Check, CheckResult
 from mailement_common.sealing import BadKeyRing, KeyRing
 from mailement_common.settings import ConfigurationFaults
@@ -29,9 +29,6 @@ from mailement_newsletter.usecases.keep_mail_history import keep_mail_history
 
 # Claims, sweeps, starts, records and the clock: no more statements than these run at the same time.
 _CONNECTIONS: Final = 6
-# The ledger grows from nothing to millions of rows, and lanes from one mail to all of them: a plan that was made once for
-# any of it would walk over what others have queued. Planning costs a millisecond for some hundred mails.
-_SESSION: Final = {"plan_cache_mode": "force_custom_plan"}
 
 
 class Mailer:
@@ -46,7 +43,7 @@ class Mailer:
         except BadKeyRing as fault:
             raise ConfigurationFaults([f"MAILEMENT_SECRET_KEYS: {fault}"]) from fault
         house = parse_mailbox(settings.mail_from)
-        self._pool = new_pool(settings, name=self.name, size=_CONNECTIONS, server_settings=_SESSION)
+        self._pool = new_pool(settings, name=self.name, size=_CONNECTIONS, server_settings=PLANNED_EACH_TIME)
         self._clock = DatabaseClock()
         signing = Signing()
         self._provider = provider_for(settings, signing)

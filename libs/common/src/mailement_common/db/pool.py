@@ -61,6 +61,10 @@ class PooledConnection(asyncpg.Connection):
 # Settings of PostgreSQL for a session, beside those that all of ours have.
 ServerSettings: TypeAlias = Mapping[str, str]
 
+# For sessions whose statements work on batches: a plan for any size of batch, made when the tables were empty and kept, can
+# cost a hundred times what planning anew does (some milliseconds for the largest statement).
+PLANNED_EACH_TIME: Final[ServerSettings] = MappingProxyType({"plan_cache_mode": "force_custom_plan"})
+
 
 async def open_pool(settings: DatabaseSettings, *, name: str, size: int | None = None) -> asyncpg.Pool:
     """A pool that is ready for use."""

@@ -267,8 +267,7 @@ advanced AS (
         attempts = 0,
         error = NULL
     FROM plan AS p
-    -- The array says the same as the join, and keeps it on the primary key.
-    WHERE e.id = p.id AND e.id = ANY(ARRAY(SELECT k.id FROM plan AS k))
+    WHERE e.id = p.id
     RETURNING e.drip_id, e.state
 ),
 
