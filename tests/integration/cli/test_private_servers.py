@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -86,18 +87,33 @@ def test_starting_postgres_twice_starts_one(postgres: PrivatePostgres, tmp_path:
     assert ProcessRecord(path=tmp_path / "postgres" / "running.json").left_over() == running
 
 
-async def test_rabbitmq_keeps_address_and_queues_over_a_crash(rabbitmq: PrivateRabbitmq) -> None:
+async def test_rabbitmq_keeps_address_and_queues_over_a_crash(
+    rabbitmq: PrivateRabbitmq, tmp_path: Path
+) -> None:
     rabbitmq.start()
     url = rabbitmq.url
     async with await aio_pika.connect(url) as connection:
-        await (await connection.channel()).declare_queue("kept", durable=True)
+        await (await connection.channel()).declare_queue("kept-over-a-crash", durable=True)
+    await _until_on_disk(tmp_path, b"kept-over-a-crash")
 
     rabbitmq.kill()
     rabbitmq.start()
 
     assert rabbitmq.url == url
     async with await aio_pika.connect(url) as connection:
-        await (await connection.channel()).declare_queue("kept", passive=True)
+        await (await connection.channel()).declare_queue("kept-over-a-crash", passive=True)
+
+
+async def _until_on_disk(folder: Path, name: bytes) -> None:
+    """RabbitMQ answers before it has written a new queue's name into its schema (Mnesia's log, or Khepri's)."""
+    async with asyncio.timeout(20):
+        while not await asyncio.to_thread(_stands_in_the_schema, folder, name):
+            await asyncio.sleep(0.05)
+
+
+def _stands_in_the_schema(folder: Path, name: bytes) -> bool:
+    schema = (".LOG", ".DCD", ".DCL", ".wal", ".segment")
+    return any(name in path.read_bytes() for path in folder.rglob("*") if path.suffix in schema)
 
 
 def test_a_start_after_the_owner_was_killed_ends_what_it_left(tmp_path: Path) -> None:
