@@ -16,6 +16,7 @@ from mailement_common.ids import SubscriberId
 from mailement_newsletter.commands import ById, Enroll
 from mailement_newsletter.errors import DripNotFound, SubscriberNotFound
 from mailement_newsletter.ids import DripId
+from mailement_newsletter.rules.drip_conditions import OWN_FIELDS
 from mailement_newsletter.rules.drip_definition import DripDefinition, DripTrigger, read_definition
 from mailement_newsletter.rules.lifecycle import SubscriberStatus
 from mailement_newsletter.usecases.advance_drips import advance_drips
@@ -147,7 +148,7 @@ async def equipped(brand: Tenant) -> Tenant:
 
 _PEOPLE = st.builds(
     Somebody,
-    first_name=st.none() | st.just("Maria"),
+    own_fields=st.fixed_dictionaries({}, optional={"first_name": st.just("Maria")}),
     topics=st.lists(st.sampled_from(TOPICS), unique=True).map(tuple),
     custom_fields=st.fixed_dictionaries(
         {},
@@ -183,7 +184,7 @@ async def test_every_drip_sends_what_was_foretold(
     drip = (await create_drip(brand.pool, brand.id, replace(definition, name=f"drip {number}"))).id
     subscriber = await brand.subscriber(
         f"reader{number}@example.com",
-        first_name=person.first_name,
+        first_name=person.own_fields.get("first_name"),
         custom_fields=person.custom_fields,
         tags=person.topics,
     )
@@ -221,6 +222,16 @@ async def test_local_times_follow_the_clock_change(equipped: Tenant) -> None:
         "2026-10-26 09:00",
     ]
     assert [step.at.hour for step in simulation.steps] == [7, 8, 8]
+
+
+@pytest.mark.parametrize("key", sorted(OWN_FIELDS))
+async def test_a_condition_reads_the_own_fields_of_somebody(equipped: Tenant, key: str) -> None:
+    ask = {"field": key, "is": "x@example.com"}
+    drip = await _create(equipped, {"condition": {"if": ask, "otherwise": "exit"}}, _mail("a"))
+    since = datetime(2030, 1, 1, tzinfo=UTC)
+    said = await _simulate(equipped, drip, Somebody.of({key: "X@example.com"}), since)
+    unsaid = await _simulate(equipped, drip, Somebody(), since)
+    assert [step.holds for step in (said.steps[0], unsaid.steps[0])] == [True, False]
 
 
 async def test_a_mail_that_waits_for_its_window_says_when_its_delay_was_over(equipped: Tenant) -> None:

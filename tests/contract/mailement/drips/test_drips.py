@@ -166,9 +166,9 @@ async def test_a_run_is_shown_and_explained(drips: Drips) -> None:
 async def test_a_drip_is_simulated_for_somebody(drips: Drips) -> None:
     await drips.brand.topic("vip")
     await drips.brand.field("plan")
-    ask = {"all": [{"topic": "vip"}, {"field": "plan", "is": "paid"}]}
+    ask = {"all": [{"topic": "vip"}, {"field": "plan", "is": "paid"}, {"field": "city", "is": "Lisbon"}]}
     drip = await drips.make(steps=[MAIL, {"condition": {"if": ask, "otherwise": "exit"}}, LATER])
-    subscriber = await drips.brand.subscriber(tags=("vip",), custom_fields={"plan": "paid"})
+    subscriber = await drips.brand.subscriber(tags=("vip",), city="Lisbon", custom_fields={"plan": "paid"})
     path = f"/drips/{drip['id']}/simulate?from=2030-01-01T08:00Z"
 
     async def got(query: str) -> list[Any]:
@@ -177,7 +177,8 @@ async def test_a_drip_is_simulated_for_somebody(drips: Drips) -> None:
 
     both = [("hello", "2030-01-01T08:00:00.000+00:00"), ("later", "2030-01-02T08:00:00.000+00:00")]
     assert await got("") == both[:1]
-    assert await got("&topics=vip,unknown&field.plan=paid") == both
+    assert await got("&topics=vip,unknown&field.plan=paid") == both[:1]
+    assert await got("&topics=vip,unknown&field.plan=paid&field.city=Lisbon") == both
     assert await got(f"&subscriber={subscriber}") == both
 
 

@@ -99,7 +99,11 @@ async def runs(
     "--topic", "topics", multiple=True, help="A topic that somebody has; may be given several times."
 )
 @click.option(
-    "--field", "fields", multiple=True, metavar="KEY=VALUE", help="A field that somebody has filled."
+    "--field",
+    "fields",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="What a field of somebody holds; also city, first_name, …",
 )
 @click.option("--from", "since", type=Moment(), help="From when on; now, if it is not given.")
 @json_option
@@ -121,9 +125,7 @@ async def simulate(
         raise Fault(
             "--topic and --field are for somebody who need not exist: leave them out, or --email and --id"
         )
-    whom = (
-        who_of(email, subscriber_id) if named else Somebody(topics=topics, custom_fields=dict(_pairs(fields)))
-    )
+    whom = who_of(email, subscriber_id) if named else Somebody.of(dict(_pairs(fields)), topics=topics)
     async with brand_of(brand) as (connection, owner):
         with naming(drip_id) as drip:
             found = await simulate_drip(connection, owner, drip, whom, since=since or SystemClock().now())

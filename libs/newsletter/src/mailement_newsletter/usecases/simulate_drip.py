@@ -14,7 +14,7 @@ from mailement_common.ids import BrandId, SubscriberId
 from mailement_newsletter.commands import ByEmail, ById, Scalar
 from mailement_newsletter.errors import SubscriberNotFound
 from mailement_newsletter.ids import DripId, RunId, StepId
-from mailement_newsletter.rules.drip_conditions import parts
+from mailement_newsletter.rules.drip_conditions import OWN_FIELDS, parts
 from mailement_newsletter.rules.drip_definition import (
     Branch,
     CatchUp,
@@ -33,13 +33,23 @@ SQL: Final = queries_beside(__file__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Somebody:
-    """A person who need not exist. `topics` by slug; what the brand does not have is as if it were not said."""
+    """A person who need not exist. `topics` by slug; what the brand does not have is as if it were not said.
 
-    first_name: str | None = None
-    last_name: str | None = None
-    city: str | None = None
+    `own_fields` are among OWN_FIELDS.
+    """
+
     topics: tuple[str, ...] = ()
+    own_fields: Mapping[str, str] = field(default_factory=dict)
     custom_fields: Mapping[str, Scalar] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, fields: Mapping[str, str], *, topics: tuple[str, ...] = ()) -> Somebody:
+        """`fields` as conditions name them: a subscriber's own, and those of the brand's making."""
+        return cls(
+            topics=topics,
+            own_fields={key: value for key, value in fields.items() if key in OWN_FIELDS},
+            custom_fields={key: value for key, value in fields.items() if key not in OWN_FIELDS},
+        )
 
 
 Whom: TypeAlias = ByEmail | ById | Somebody
@@ -153,9 +163,7 @@ async def _facts(executor: Executor, brand: BrandId, whom: Whom) -> Mapping[str,
         "id": 0,
         "brand_id": brand,
         "email": "somebody@example.com",
-        "first_name": whom.first_name,
-        "last_name": whom.last_name,
-        "city": whom.city,
+        **whom.own_fields,
         "custom_fields": dict(whom.custom_fields),
         "topic_ids": [row["id"] for row in topics],
         "status": SubscriberStatus.CONFIRMED,

@@ -336,7 +336,8 @@ OPERATIONS: Final = (
             Parameter(name="from", description="From when on; now.", schema=MOMENT_SCHEMA),
             Parameter(
                 name="topics",
-                description="Of somebody who need not exist: slugs, separated by commas; `field.<key>` says what the fields hold.",
+                description="Of somebody who need not exist: slugs, separated by commas. `field.<key>=…` says what a field holds: one of the "
+                "brand's, or `email`, `first_name`, `last_name`, `city`, `source`.",
                 schema={"type": "string"},
             ),
         ),

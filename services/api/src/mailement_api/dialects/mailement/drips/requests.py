@@ -182,5 +182,4 @@ def somebody_of(query: Mapping[str, str]) -> Somebody:
         len(value) > _MOST_CHARACTERS or _UNSTORABLE.search(key + value) for key, value in given.items()
     ):
         raise WireError("invalid_fields")
-    own = {key: given.pop(key, None) for key in ("first_name", "last_name", "city")}
-    return Somebody(**own, topics=tuple(topics), custom_fields=given)
+    return Somebody.of(given, topics=tuple(topics))
