@@ -194,6 +194,7 @@ async def test_only_mails_wait_for_a_window(brand: Tenant) -> None:
     [
         ({"date": "2031-05-10", "time": "08:30"}, datetime(2031, 5, 10, 8, 30, tzinfo=BERLIN)),
         ({"date": "2031-04-10", "time": "08:30"}, NOON),
+        ({"date": "9999-12-31", "time": "23:59"}, datetime(2999, 12, 31, 23, 59, tzinfo=BERLIN)),
         ({"time": "13:00"}, datetime(2031, 5, 2, 13, tzinfo=BERLIN)),
         ({"time": "15:00"}, datetime(2031, 5, 1, 15, tzinfo=BERLIN)),
         ({"weekdays": [1], "time": "07:00"}, datetime(2031, 5, 5, 7, tzinfo=BERLIN)),
@@ -278,6 +279,13 @@ async def test_a_date_that_is_over_starts_nothing_unless_it_is_yearly(brand: Ten
 async def test_what_is_no_date_starts_nothing(brand: Tenant, given: str) -> None:
     await _birthdays(brand)
     await brand.subscriber(custom_fields={"birthday": given})
+    await tell_the_scheduler(brand)
+    assert await _planned(brand) == []
+
+
+async def test_a_date_that_means_never_starts_nothing(brand: Tenant) -> None:
+    await _birthdays(brand, days=1, yearly=False)
+    await brand.subscriber(custom_fields={"birthday": "9999-12-31"})
     await tell_the_scheduler(brand)
     assert await _planned(brand) == []
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import click
 import pytest
 
-from mailement_cli.commands.webhook.options import Moment
+from mailement_cli.commands.moments import Moment
 from mailement_common.clock import SystemClock
 
 
@@ -31,7 +31,15 @@ def test_an_age_counts_from_now(text: str, age: timedelta) -> None:
     assert before - age <= Moment().convert(text, None, None) <= SystemClock().now() - age
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2h30", "-2h", "999999w", "2026-13-01", "２h\0"])
+def test_a_span_leads_ahead_where_that_is_asked_for() -> None:
+    before = SystemClock().now()
+
+    assert Moment(ahead=True).convert("2h", None, None) >= before + timedelta(hours=2)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "2h30", "-2h", "999999w", "2026-13-01", "２h\0", "3000-01-01", "9999-12-31"]
+)
 def test_anything_else_is_no_moment(text: str) -> None:
     with pytest.raises(click.BadParameter):
         Moment().convert(text, None, None)

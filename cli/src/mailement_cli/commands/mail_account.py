@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, TextIO
 
 import click
 from typing_extensions import override
 
+from mailement_cli.commands.moments import Moment
 from mailement_cli.output import show_many, show_one
 from mailement_cli.session import Fault, command, database, json_option
-from mailement_common.clock import SystemClock
 from mailement_common.sealing import KeyRing
 from mailement_common.settings import SecretSettings, load
 from mailement_newsletter.catalog.accounts import find_account
@@ -33,31 +32,10 @@ from mailement_newsletter.rules.senders import MailAccountState
 _COLUMNS: Final = (
     *("id", "name", "account", "provider", "per_second", "senders", "state", "parked_until", "parked_reason"),
 )
-_SPAN: Final = re.compile(r"(\d{1,6})\s*([mhdw])")
-_MINUTES: Final = {"m": 1, "h": 60, "d": 1_440, "w": 10_080}
 _NUMBER: Final[click.ParamType[Any]] = click.FLOAT
 _NO_LIMIT: Final = 0.0
 _MAX_SECRET: Final = 4_096
 _SETTINGS: Final = ("host", "port", "tls", "user", "url", "folder")
-
-
-class _Until(click.ParamType[datetime]):
-    """A moment in ISO 8601, UTC unless it says otherwise, or how long from now: `30m`, `2h`, `1d`."""
-
-    name = "moment"
-
-    @override
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        if isinstance(value, datetime):
-            return value
-        text = str(value).strip()
-        try:
-            if (span := _SPAN.fullmatch(text)) is not None:
-                return SystemClock().now() + timedelta(minutes=int(span[1]) * _MINUTES[span[2]])
-            moment = datetime.fromisoformat(text)
-        except (ValueError, OverflowError):
-            self.fail(f"{text!r} is neither a moment (2026-05-19T17:42) nor a time (30m, 2h, 1d)", param, ctx)
-        return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 class _Rate(click.ParamType[float]):
@@ -214,7 +192,11 @@ async def resume(name: str, *, as_json: bool) -> None:
 @mail_account.command()
 @click.argument("name")
 @click.option(
-    "--until", type=_Until(), required=True, metavar="MOMENT", help="2026-05-19T17:42, or 30m, 2h, 1d."
+    "--until",
+    type=Moment(ahead=True),
+    required=True,
+    metavar="MOMENT",
+    help="2026-05-19T17:42, or 30m, 2h, 1d.",
 )
 @click.option("--reason", default="parked by an operator", show_default=True)
 @json_option

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
+
+# Of moments that people name. All that is reckoned from one, however long the delays, still is a moment to Python and its drivers.
+EARLIEST_YEAR: Final = 1970
+LATEST_YEAR: Final = 2999
 
 
 class Clock(Protocol):

@@ -182,6 +182,23 @@ async def test_a_drip_is_simulated_for_somebody(drips: Drips) -> None:
     assert await got(f"&subscriber={subscriber}") == both
 
 
+async def test_steps_far_ahead_are_simulated(drips: Drips) -> None:
+    drip = await drips.make(steps=[{**MAIL, "delay": "3650 days", "label": f"m{n}"} for n in range(200)])
+    simulated = await drips.get(f"/drips/{drip['id']}/simulate?from=2999-12-31")
+    assert simulated["simulation"]["steps"][-1]["at"].startswith("4998")
+
+
+async def test_a_date_that_means_never_is_refused_in_a_step_and_ignored_in_a_field(drips: Drips) -> None:
+    never = "9999-12-31"
+    refused = await drips.call("POST", "/drips", {**DRIP, "steps": [{"wait_until": {"date": never}}]})
+    assert [fault["at"] for fault in refused.body["errors"]] == ["steps.0.wait_until.date"]
+    await drips.brand.field("ends")
+    drip = await drips.make(trigger="date", field="ends", days=1)
+    await drips.brand.subscriber(custom_fields={"ends": never})
+    simulated = (await drips.get(f"/drips/{drip['id']}/simulate?subscriber={READER}"))["simulation"]
+    assert any("no date to come" in note for note in simulated["notes"])
+
+
 async def test_the_numbers_are_told_step_by_step(drips: Drips) -> None:
     drip = await drips.make()
     await drips.put_in(drip["id"])
@@ -231,6 +248,7 @@ async def test_an_event_that_is_none_is_refused(
         ("/drips/1/runs?subscriber=nobody", "invalid_subscriber"),
         ("/drips/1/runs?subscriber=0", "invalid_subscriber"),
         ("/drips/1/simulate?from=soon", "invalid_from"),
+        ("/drips/1/simulate?from=3000-01-01", "invalid_from"),
         ("/drips/1/simulate?subscriber=%00", "invalid_subscriber"),
         ("/drips/1/simulate?topics=%00", "invalid_topics"),
         ("/drips/1/simulate?field.plan=%00", "invalid_fields"),

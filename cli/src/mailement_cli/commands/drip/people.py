@@ -10,8 +10,8 @@ from typing import Final
 import click
 
 from mailement_cli.commands.drip.options import brand_of, drip_argument, naming, say_all
+from mailement_cli.commands.moments import Moment
 from mailement_cli.commands.subscriber import who_of, who_options
-from mailement_cli.commands.webhook.options import Moment
 from mailement_cli.output import plain, show_many, show_one, to_json
 from mailement_cli.session import Fault, brand_option, command, json_option
 from mailement_common.clock import SystemClock

@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import wraps
-from typing import Any, Final
+from typing import Any
 
 import click
-from typing_extensions import override
 
-from mailement_common.clock import SystemClock
 from mailement_common.db.pool import Connection
 from mailement_newsletter.catalog.brands import find_brand
 from mailement_webhooks.ids import EndpointId
 from mailement_webhooks.usecases.list_endpoints import only_endpoint
-
-_AGE: Final = re.compile(r"(\d{1,6})\s*([smhdw])")
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-
-
-class Moment(click.ParamType[datetime]):
-    """A moment in ISO 8601, UTC unless it says otherwise, or how long ago: `90m`, `2h`, `3d`."""
-
-    name = "moment"
-
-    @override
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        if isinstance(value, datetime):
-            return value
-        text = str(value).strip()
-        try:
-            if (age := _AGE.fullmatch(text)) is not None:
-                return SystemClock().now() - timedelta(seconds=int(age[1]) * _SECONDS[age[2]])
-            moment = datetime.fromisoformat(text)
-        except (ValueError, OverflowError):
-            self.fail(f"{text!r} is neither a moment (2026-05-19T17:42) nor an age (90m, 2h, 3d)", param, ctx)
-        return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Final, TypeVar
 
 from mailement_api.dialects.mailement.errors import WireError
+from mailement_common.clock import EARLIEST_YEAR, LATEST_YEAR
 
 MOST_PER_PAGE: Final = 100
 USUAL_PER_PAGE: Final = 50
@@ -31,7 +32,7 @@ def moment(text: str) -> datetime:
     # Behind a question mark a plus sign arrives as a space.
     zone = (found["zone"] or "Z").replace(" ", "+")
     given = datetime.fromisoformat(f"{found['date']}T{found['time'] or '00:00'}{zone}")
-    if not 1970 <= given.year < 9999:
+    if not EARLIEST_YEAR <= given.year <= LATEST_YEAR:
         raise ValueError("out of range")
     return given.astimezone(UTC)
 
