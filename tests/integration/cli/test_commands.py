@@ -201,10 +201,12 @@ def test_subscribers(acme: Operator, tmp_path: Path) -> None:
     assert acme.get("subscriber", "list", "--brand", "acme", "--status", "bounced") == []
     for email in ("b@example.com", "c@example.com", "d@example.com"):
         acme.get(*create, email)
-    page = acme.get("subscriber", "list", "--brand", "acme", "--limit", "2")
-    assert [one["email"] for one in page] == ["d@example.com", "c@example.com"]
-    rest = acme.get("subscriber", "list", "--brand", "acme", "--before", str(page[-1]["id"]))
-    assert [one["email"] for one in rest] == ["b@example.com", "Ada@Example.com"]
+    page = acme.type("subscriber", "list", "--brand", "acme", "--limit", "2", "--json")
+    assert [one["email"] for one in orjson.loads(page.stdout)] == ["d@example.com", "c@example.com"]
+    cursor = page.stderr.removeprefix("there are more: --cursor ").strip()
+    rest = acme.type("subscriber", "list", "--brand", "acme", "--limit", "2", "--cursor", cursor, "--json")
+    assert [one["email"] for one in orjson.loads(rest.stdout)] == ["b@example.com", "Ada@Example.com"]
+    assert rest.stderr == ""
 
 
 @pytest.mark.parametrize(

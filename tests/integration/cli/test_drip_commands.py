@@ -192,6 +192,14 @@ async def test_what_is_shown_as_yaml_can_be_edited_and_given_back(acme: Acme) ->
     assert "version 2 now" in await acme.fail("edit", drip, "--file", acme.file(edited))
 
 
+async def test_drips_are_listed_in_pages(acme: Acme) -> None:
+    first = await acme.create()
+    second = await acme.create(COURSE.replace("Course", "Other"))
+    page = await acme.operator.type("drip", "list", "--brand", "acme", "--limit", "1")
+    assert page.stderr == f"there are more: --cursor {first}\n"
+    assert [drip["id"] for drip in await acme.get("list", "--cursor", first)] == [int(second)]
+
+
 async def test_a_preview_says_what_an_edit_does(acme: Acme) -> None:
     drip = await acme.create()
     await acme.put_in(drip)
@@ -233,8 +241,8 @@ async def test_runs_are_listed_and_explained(acme: Acme) -> None:
     assert [run["id"] for run in await acme.get("runs", drip)] == [first, second]
     assert [run["id"] for run in await acme.get("runs", drip, "--email", "second@example.com")] == [second]
     assert await acme.get("runs", drip, "--state", "completed") == []
-    page = await acme.read("runs", drip, "--limit", "1")
-    cursor = page.splitlines()[-1].removeprefix("More: --cursor ")
+    page = await acme.operator.type("drip", "runs", drip, "--brand", "acme", "--limit", "1", "--json")
+    cursor = page.stderr.removeprefix("there are more: --cursor ").strip()
     assert [run["id"] for run in await acme.get("runs", drip, "--cursor", cursor)] == [second]
     assert "--cursor" in await acme.fail("runs", drip, "--cursor", "x")
     told = await acme.read("explain", str(first))

@@ -35,6 +35,22 @@ async def test_messages_are_listed_shown_and_retried(ledger: Ledger, operator: O
     assert await ledger.state(first) == "queued"
 
 
+async def test_what_lies_behind_a_long_past_is_found_all_the_same(
+    ledger: Ledger, operator: OperatorBeside
+) -> None:
+    (waiting,) = await ledger.messages(1)
+    await ledger.pool.execute(
+        """
+        INSERT INTO messages (brand_id, subscriber_id, kind, dedupe_key, state)
+        SELECT m.brand_id, m.subscriber_id, m.kind, 'later' || n, 'sent'
+        FROM messages AS m, generate_series(1, 5001) AS n WHERE m.id = $1
+        """,
+        waiting,
+    )
+    listed = await operator.get("message", "list", "--brand", "acme", "--state", "queued")
+    assert [message["id"] for message in listed] == [waiting]
+
+
 async def test_what_cannot_be_done_is_said_in_a_line(ledger: Ledger, operator: OperatorBeside) -> None:
     (message,) = await ledger.messages(1)
     refused = await operator.fail("message", "retry", str(message), "--brand", "acme")

@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from mailement_cli.output import plain, show_many, show_one, to_json
+from mailement_cli.pages import Page, full_page, id_cursor_option, limit_option, show_page
 from mailement_cli.session import brand_option, command, database, json_option
 from mailement_common.ids import SubscriberId
 from mailement_newsletter.catalog.brands import find_brand
@@ -14,6 +15,7 @@ from mailement_newsletter.ids import DripId, MessageId
 from mailement_newsletter.rules.messages import MessageState
 from mailement_newsletter.rules.senders import MailKind
 from mailement_newsletter.usecases.list_messages import MessageFilter, list_messages
+from mailement_newsletter.usecases.message_view import MessageView
 from mailement_newsletter.usecases.retry_message import Retried, retry_message
 from mailement_newsletter.usecases.show_message import show_message
 
@@ -48,8 +50,8 @@ def message() -> None:
 @click.option("--drip", "drip_id", type=int, metavar="ID", help="Only those of this drip.")
 @click.option("--kind", type=click.Choice([kind.value for kind in MailKind]))
 @click.option("--state", type=click.Choice([state.value for state in MessageState]))
-@click.option("--cursor", type=int, metavar="ID", help="What the page before said: this is the next one.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@id_cursor_option
+@limit_option
 @json_option
 @command
 async def list_(
@@ -65,21 +67,20 @@ async def list_(
 ) -> None:
     """List a brand's mails, the newest first."""
     async with database() as connection:
-        page = await list_messages(
-            connection,
-            MessageFilter(
-                brand_id=(await find_brand(connection, brand)).id,
-                subscriber_id=None if subscriber_id is None else SubscriberId(subscriber_id),
-                drip_id=None if drip_id is None else DripId(drip_id),
-                kind=None if kind is None else MailKind(kind),
-                state=None if state is None else MessageState(state),
-            ),
-            limit=limit,
-            before=None if cursor is None else MessageId(cursor),
+        wanted = MessageFilter(
+            brand_id=(await find_brand(connection, brand)).id,
+            subscriber_id=None if subscriber_id is None else SubscriberId(subscriber_id),
+            drip_id=None if drip_id is None else DripId(drip_id),
+            kind=None if kind is None else MailKind(kind),
+            state=None if state is None else MessageState(state),
         )
-    show_many(page.messages, as_json=as_json, columns=_COLUMNS)
-    if page.before is not None:
-        click.echo(f"there are more: --cursor {page.before}", err=True)
+
+        async def fetch(limit: int, before: MessageId | None) -> Page[MessageView, MessageId]:
+            page = await list_messages(connection, wanted, limit=limit, before=before)
+            return page.messages, page.before
+
+        page = await full_page(fetch, limit=limit, cursor=None if cursor is None else MessageId(cursor))
+    show_page(page, as_json=as_json, columns=_COLUMNS)
 
 
 @message.command()

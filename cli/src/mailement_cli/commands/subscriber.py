@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from mailement_cli.output import plain, show_many, show_one, to_json
+from mailement_cli.pages import id_cursor_option, limit_option, show_page
 from mailement_cli.session import Fault, brand_option, command, database, database_pool, json_option
 from mailement_common.ids import SubscriberId
 from mailement_newsletter.catalog.brands import find_brand
@@ -78,11 +79,11 @@ async def create(
 @subscriber.command("list")
 @brand_option
 @click.option("--status", type=click.Choice([status.value for status in SubscriberStatus]))
-@click.option("--before", type=int, help="Only ids below this one: the next page.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@id_cursor_option
+@limit_option
 @json_option
 @command
-async def list_(brand: str, status: str | None, before: int | None, limit: int, *, as_json: bool) -> None:
+async def list_(brand: str, status: str | None, cursor: int | None, limit: int, *, as_json: bool) -> None:
     """List subscribers, the newest first."""
     async with database() as connection:
         owner = await find_brand(connection, brand)
@@ -90,10 +91,11 @@ async def list_(brand: str, status: str | None, before: int | None, limit: int, 
             connection,
             owner.id,
             status=SubscriberStatus(status) if status else None,
-            before=before,
-            limit=limit,
+            before=cursor,
+            limit=limit + 1,
         )
-    show_many(found, as_json=as_json, columns=_COLUMNS)
+    shown = found[:limit]
+    show_page((shown, shown[-1].id if len(found) > limit else None), as_json=as_json, columns=_COLUMNS)
 
 
 @subscriber.command()

@@ -23,7 +23,8 @@ from mailement_cli.commands.drip.options import (
     warn,
 )
 from mailement_cli.drip_file import in_the_file, read_description, read_drip
-from mailement_cli.output import show_many, show_one, to_json
+from mailement_cli.output import show_one, to_json
+from mailement_cli.pages import id_cursor_option, limit_option, show_page
 from mailement_cli.session import brand_option, command, json_option
 from mailement_common.clock import SystemClock
 from mailement_newsletter.errors import InvalidDrip
@@ -68,23 +69,22 @@ async def create(brand: str, description: TextIO, *, as_json: bool) -> None:
 @click.command("list")
 @brand_option
 @click.option("--state", type=click.Choice([state.value for state in DripState]))
-@click.option("--after", type=click.IntRange(0), help="Only ids above this one: the next page.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
+@id_cursor_option
+@limit_option
 @json_option
 @command
-async def list_(brand: str, state: str | None, after: int | None, limit: int, *, as_json: bool) -> None:
+async def list_(brand: str, state: str | None, cursor: int | None, limit: int, *, as_json: bool) -> None:
     """List a brand's drips, the oldest first."""
     async with brand_of(brand) as (connection, owner):
         page = await list_drips(
             connection,
             owner,
             state=DripState(state) if state else None,
-            after=None if after is None else DripId(after),
+            after=None if cursor is None else DripId(cursor),
             limit=limit,
         )
-    show_many([summary_row(drip) for drip in page.drips], as_json=as_json, columns=_COLUMNS)
-    if page.cursor is not None and not as_json:
-        click.echo(f"More: --after {page.cursor}")
+    rows = [summary_row(drip) for drip in page.drips]
+    show_page((rows, page.cursor), as_json=as_json, columns=_COLUMNS)
 
 
 @click.command()

@@ -13,12 +13,13 @@ from mailement_cli.commands.drip.options import brand_of, drip_argument, naming,
 from mailement_cli.commands.moments import Moment
 from mailement_cli.commands.subscriber import who_of, who_options
 from mailement_cli.output import plain, show_many, show_one, to_json
+from mailement_cli.pages import Page, cursor_option, full_page, limit_option, show_page
 from mailement_cli.session import Fault, brand_option, command, json_option
 from mailement_common.clock import SystemClock
 from mailement_newsletter.errors import BadCursor, RunNotFound
 from mailement_newsletter.ids import RunId
 from mailement_newsletter.rules.drip_definition import StepKind
-from mailement_newsletter.rules.drip_runs import RunState
+from mailement_newsletter.rules.drip_runs import Run, RunState
 from mailement_newsletter.usecases.drip_stats import drip_stats
 from mailement_newsletter.usecases.explain_run import explain_run
 from mailement_newsletter.usecases.list_runs import list_runs
@@ -55,8 +56,8 @@ async def stats(drip_id: int, brand: str, *, as_json: bool) -> None:
 @brand_option
 @who_options
 @click.option("--state", type=click.Choice([state.value for state in RunState]))
-@click.option("--cursor", help="What the page before said: this is the next one.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@cursor_option
+@limit_option
 @json_option
 @command
 async def runs(
@@ -71,24 +72,22 @@ async def runs(
     as_json: bool,
 ) -> None:
     """List the runs of a drip, in the order of their subscribers."""
+    wanted = RunState(state) if state else None
     who = None if email is None and subscriber_id is None else who_of(email, subscriber_id)
     async with brand_of(brand) as (connection, owner):
         with naming(drip_id) as drip:
-            try:
+
+            async def fetch(limit: int, cursor: str | None) -> Page[Run, str]:
                 page = await list_runs(
-                    connection,
-                    owner,
-                    drip,
-                    state=RunState(state) if state else None,
-                    who=who,
-                    limit=limit,
-                    cursor=cursor,
+                    connection, owner, drip, state=wanted, who=who, limit=limit, cursor=cursor
                 )
+                return page.runs, page.cursor
+
+            try:
+                page = await full_page(fetch, limit=limit, cursor=cursor)
             except BadCursor:
                 raise Fault("--cursor is not one that came with a page of this list") from None
-    show_many(page.runs, as_json=as_json, columns=_RUN_COLUMNS)
-    if page.cursor is not None and not as_json:
-        click.echo(f"More: --cursor {page.cursor}")
+    show_page(page, as_json=as_json, columns=_RUN_COLUMNS)
 
 
 @click.command()

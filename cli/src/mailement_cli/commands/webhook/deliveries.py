@@ -11,12 +11,12 @@ import click
 
 from mailement_cli.commands.moments import Moment
 from mailement_cli.output import plain, say, show_block, show_many, show_one, to_json
+from mailement_cli.pages import Page, cursor_option, full_page, limit_option, show_page
 from mailement_cli.session import command, database, json_option
-from mailement_common.db.pool import Connection
 from mailement_newsletter.catalog.brands import find_brand
 from mailement_webhooks.deliveries import Attempt, Delivery, DeliveryState
 from mailement_webhooks.ids import DeliveryId, EndpointId
-from mailement_webhooks.usecases.list_deliveries import DeliveryFilter, Page, list_deliveries
+from mailement_webhooks.usecases.list_deliveries import DeliveryFilter, list_deliveries
 from mailement_webhooks.usecases.remove_payload import remove_payload
 from mailement_webhooks.usecases.resend_delivery import resend_delivery
 from mailement_webhooks.usecases.show_delivery import show_delivery
@@ -36,8 +36,8 @@ _ATTEMPT_COLUMNS: Final = (
 @click.option("--type", "event_type", metavar="TYPE", help="Only those of this event.")
 @click.option("--since", type=Moment(), help="Only events from then on: 2026-05-19T17:42, or 2h.")
 @click.option("--until", type=Moment(), help="Only events before then.")
-@click.option("--cursor", help="What the page before said: this is the next one.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@cursor_option
+@limit_option
 @json_option
 @command
 async def deliveries(
@@ -56,24 +56,23 @@ async def deliveries(
     if brand is None and endpoint_id is None:
         raise click.UsageError("say whose: --brand, --endpoint, or both")
     async with database() as connection:
-        page = await _page(
-            connection,
-            DeliveryFilter(
-                brand_id=(await find_brand(connection, brand)).id if brand else None,
-                endpoint_id=None if endpoint_id is None else EndpointId(endpoint_id),
-                state=DeliveryState(state) if state else None,
-                type=event_type,
-                occurred_from=since,
-                occurred_until=until,
-            ),
-            limit=limit,
-            cursor=cursor,
+        wanted = DeliveryFilter(
+            brand_id=(await find_brand(connection, brand)).id if brand else None,
+            endpoint_id=None if endpoint_id is None else EndpointId(endpoint_id),
+            state=DeliveryState(state) if state else None,
+            type=event_type,
+            occurred_from=since,
+            occurred_until=until,
         )
+
+        async def fetch(limit: int, cursor: str | None) -> Page[Delivery, str]:
+            page = await list_deliveries(connection, wanted, limit=limit, cursor=cursor)
+            return page.deliveries, page.cursor
+
+        page = await full_page(fetch, limit=limit, cursor=cursor)
     waits = state is not None and DeliveryState(state) in _WAITING
     last_column = "next_attempt_at" if waits else "finished_at"
-    show_many(page.deliveries, as_json=as_json, columns=(*_COLUMNS, last_column))
-    if page.cursor is not None:
-        click.echo(f"there are more: --cursor {page.cursor}", err=True)
+    show_page(page, as_json=as_json, columns=(*_COLUMNS, last_column))
 
 
 @click.command()
@@ -129,17 +128,6 @@ async def remove(delivery_id: int, *, yes: bool, as_json: bool) -> None:
             )
         removed = await remove_payload(connection, found.id)
     show_one(removed, as_json=as_json)
-
-
-async def _page(connection: Connection, wanted: DeliveryFilter, *, limit: int, cursor: str | None) -> Page:
-    """A full one, however far what is wanted lies apart."""
-    found: list[Delivery] = []
-    while True:
-        page = await list_deliveries(connection, wanted, limit=limit - len(found), cursor=cursor)
-        found += page.deliveries
-        cursor = page.cursor
-        if cursor is None or len(found) == limit:
-            return Page(deliveries=tuple(found), cursor=cursor)
 
 
 def _show_exchanges(attempts: Sequence[Attempt]) -> None:
