@@ -363,6 +363,52 @@ async def test_a_stop_finishes_the_wire_and_puts_the_rest_back(ledger: Ledger, c
     assert await ledger.pool.fetchval("SELECT count(*) FROM messages WHERE lease_token IS NOT NULL") == 0
 
 
+async def test_a_stop_finishes_the_wire_though_days_shares_cannot_be_given_back(
+    ledger: Ledger, clock: SetClock
+) -> None:
+    sent = await ledger.messages(9)
+    await ledger.pool.execute(
+        "INSERT INTO senders (brand_id, name, address, kinds, daily_limit) VALUES ($1, 'A', 'a@acme.example', '{drip}', 99)",
+        ledger.brand_id,
+    )
+    await _refuse_updates(ledger, "sending_days", "new.used < old.used")
+    provider = ScriptedProvider(gate=asyncio.Event())
+    async with running(a_mailroom(ledger.pool, provider, clock, concurrency=3)) as stop:
+        await until(lambda: _counts(ledger, sending=3, claimed=6), what="three on the wire, six behind")
+        stop.set()
+        await until(lambda: _counts(ledger, sending=3, queued=6), what="the claimed are back")
+        assert provider.gate is not None
+        provider.gate.set()
+        await until_finished(ledger, sent[:3])
+    assert await ledger.states() == {"sent": 3, "queued": 6}
+
+
+async def test_a_mail_whose_failure_cannot_be_recorded_goes_on_when_its_lease_ends(
+    ledger: Ledger, clock: SetClock
+) -> None:
+    good = await ledger.message(await ledger.subscriber("good"))
+    bad = await ledger.message(await ledger.subscriber("bad"))
+    await ledger.pool.execute(
+        "UPDATE drip_steps SET body_text = '{% if first_name == \"bad\" %}{{ 1 | divided_by: 0 }}{% endif %}'"
+    )
+    await _refuse_updates(ledger, "messages", "new.state = 'failed'")
+    async with running(a_mailroom(ledger.pool, ScriptedProvider(), clock, renew_seconds=0.02)):
+        await until_finished(ledger, [good])
+        assert await ledger.state(bad) == "claimed"
+        await ledger.pool.execute("DROP TRIGGER refused ON messages")
+        clock.advance(timedelta(minutes=1))
+        await until_finished(ledger, [bad])
+    assert await ledger.state(bad) == "failed"
+
+
+async def _refuse_updates(ledger: Ledger, table: str, condition: str) -> None:
+    """Every statement fails that would change a row so."""
+    await ledger.pool.execute(
+        f"""CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$;
+        CREATE TRIGGER refused BEFORE UPDATE ON {table} FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION refuse()"""
+    )
+
+
 async def test_a_mail_that_outlived_its_lease_cannot_overwrite_its_successor(
     ledger: Ledger, clock: SetClock
 ) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
+
 from mailement_common.ids import BrandId
+from mailement_common.supervise import keep_running
 from mailement_mailer.desk import Desk, Job, Unit
 from mailement_mailer.mailbox import Mailbox
 from mailement_mailer.routes import Route
@@ -26,6 +29,8 @@ class Stage:
     units: list[Unit] = field(default_factory=list)
     freed: int = 0
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    faults: list[Exception] = field(default_factory=list)
+    put_back: list[Unit] = field(default_factory=list)
     numbers: int = 0
 
     def desk(self) -> Desk:
@@ -37,6 +42,8 @@ class Stage:
             spawn=self._spawn,
             turn=self._turn,
             deliver=self._deliver,
+            put_back=self._put_back,
+            keep_running=lambda loop: keep_running("desk", loop, asyncio.Event()),
             freed=self._freed,
         )
 
@@ -58,10 +65,15 @@ class Stage:
 
     async def _turn(self, _: Desk) -> bool:
         await self.gate.wait()
+        if self.faults:
+            raise self.faults.pop()
         return True
 
     async def _deliver(self, _: Desk, unit: Unit) -> None:
         self.units.append(unit)
+
+    async def _put_back(self, _: Desk, units: Sequence[Unit]) -> None:
+        self.put_back.extend(units)
 
     def _freed(self) -> None:
         self.freed += 1
@@ -146,5 +158,14 @@ async def test_a_desk_that_rests_takes_nothing_on() -> None:
     desk.push(Unit(jobs=[stage.job()]))
     desk.rest(60, trouble="login refused")
     assert (desk.room, desk.is_resting, desk.trouble) == (0, True, "login refused")
-    assert len(desk.clear()) == 1
     assert await stage.sent() == []
+    assert len(stage.put_back) == 1, "what waited is for others"
+
+
+async def test_a_fault_of_the_database_leaves_nothing_standing_at_the_desk() -> None:
+    """All workers ask for a turn while it is away; nobody pushes anything afterwards."""
+    stage = Stage(concurrency=2, faults=[ConnectionResetError(), asyncpg.AdminShutdownError("bye")])
+    desk = stage.desk()
+    for _ in range(5):
+        desk.push(Unit(jobs=[stage.job()]))
+    assert len(await stage.sent()) == 5

@@ -10,6 +10,7 @@ from typing import Any, Final
 import asyncpg
 
 from mailement_common.clock import Clock
+from mailement_common.db.pool import DATABASE_UNABLE
 from mailement_common.logs import logger
 from mailement_mailer.desk import Desk, Unit
 from mailement_mailer.providers.fleet import AccountInUse, Fleet
@@ -26,12 +27,13 @@ _LONGEST_TURN: Final = timedelta(seconds=2)
 # Faults that only the account's owner or the next day can mend.
 _PARKING: Final = frozenset({Fault.AUTH, Fault.QUOTA})
 _ANY_BURST: Final = 1_000_000
+_GIVE_BACK_SECONDS: Final = 5
 
 log = logger(__name__)
 
 
 class Accounts:
-    """Desks by account. `spawn`, `turn`, `deliver` and `freed` are what the mailroom gives them."""
+    """Desks by account. `spawn`, `deliver`, `put_back`, `keep_running` and `freed` are what the mailroom gives them."""
 
     def __init__(
         self,
@@ -42,8 +44,9 @@ class Accounts:
         *,
         concurrency: int,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
-        turn: Callable[[Desk], Awaitable[bool]],
         deliver: Callable[[Desk, Unit], Awaitable[None]],
+        put_back: Callable[[Desk, Sequence[Unit]], Awaitable[None]],
+        keep_running: Callable[[Callable[[], Awaitable[None]]], Awaitable[None]],
         freed: Callable[[], None],
     ) -> None:
         self._pool = pool
@@ -52,8 +55,9 @@ class Accounts:
         self._clock = clock
         self._concurrency = concurrency
         self._spawn = spawn
-        self._turn = turn
         self._deliver = deliver
+        self._put_back = put_back
+        self._keep_running = keep_running
         self._freed = freed
         self._desks: dict[str, Desk] = {}
         self._told: dict[str, RateLimit] = {}
@@ -138,7 +142,18 @@ class Accounts:
         self._book.forget()
         self._freed()
 
-    async def turn(self, desk: Desk) -> bool:
+    async def give_back(self, routes: Iterable[Route]) -> None:
+        """Days' shares of mails that did not leave. If that fails the day has less: no reason to hold up any mail."""
+        wants = [route.want(mails=1) for route in routes if route.days]
+        if not wants:
+            return
+        try:
+            async with asyncio.timeout(_GIVE_BACK_SECONDS):
+                await pacing.give_back(self._pool, wants)
+        except (*DATABASE_UNABLE, asyncpg.PostgresError) as error:
+            log.warning("pacing.not_given_back", messages=len(wants), reason=type(error).__name__)
+
+    async def _turn(self, desk: Desk) -> bool:
         """Waits until a request may be made, where they are counted. False: ask again, if the desk does not rest by now."""
         if desk.bucket is None or not desk.counts_requests:
             return True
@@ -153,12 +168,6 @@ class Accounts:
             await asyncio.sleep(wait.total_seconds())
         return False
 
-    async def give_back(self, routes: Iterable[Route]) -> None:
-        """Days' shares of mails that did not leave."""
-        wants = [route.want(mails=1) for route in routes if route.days]
-        if wants:
-            await pacing.give_back(self._pool, wants)
-
     def _desk(self, key: str, account: AccountInUse | None) -> Desk:
         desk = self._desks.get(key)
         if desk is None:
@@ -172,6 +181,8 @@ class Accounts:
                 spawn=self._spawn,
                 turn=self._turn,
                 deliver=self._deliver,
+                put_back=self._put_back,
+                keep_running=self._keep_running,
                 freed=self._freed,
             )
             self._desks[key] = desk

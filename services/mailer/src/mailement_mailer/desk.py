@@ -56,7 +56,8 @@ class _Entry:
 
 class Desk:
     """`key` names the account's bucket. `deliver` is called for each unit, so many at a time as there are slots; `turn`
-    before it, where requests are counted: it returns when one may be made.
+    before it: it returns whether one may go. `put_back` gets what waits when the desk rests. `keep_running` runs a loop
+    again that fails, until it returns: nobody else would work off what waits here.
     """
 
     def __init__(
@@ -69,6 +70,8 @@ class Desk:
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         turn: Callable[[Desk], Awaitable[bool]],
         deliver: Callable[[Desk, Unit], Awaitable[None]],
+        put_back: Callable[[Desk, Sequence[Unit]], Awaitable[None]],
+        keep_running: Callable[[Callable[[], Awaitable[None]]], Awaitable[None]],
         freed: Callable[[], None],
     ) -> None:
         self.key = key
@@ -81,6 +84,8 @@ class Desk:
         self._spawn = spawn
         self._turn = turn
         self._deliver = deliver
+        self._put_back = put_back
+        self._keep_running = keep_running
         self._freed = freed
         self._waiting: list[_Entry] = []
         self._in_hand: dict[MessageId, Claimed] = {}
@@ -149,7 +154,7 @@ class Desk:
             self._spawn(self._work())
 
     def rest(self, seconds: float, *, trouble: str | None = None) -> None:
-        """Takes nothing on for so long. What waits is to be cleared."""
+        """Takes nothing on for so long."""
         self._resting_until = max(self._resting_until, time.monotonic() + seconds)
         self.trouble = trouble or self.trouble
 
@@ -160,12 +165,17 @@ class Desk:
 
     async def _work(self) -> None:
         try:
-            while self._waiting and not self.is_resting:
-                # After the turn, so that whatever came meanwhile travels in the same request.
-                if await self._turn(self) and self._waiting:
-                    await self._deliver(self, self._take())
+            await self._keep_running(self._work_off)
         finally:
             self._busy -= 1
+
+    async def _work_off(self) -> None:
+        while self._waiting:
+            if self.is_resting:
+                await self._put_back(self, self.clear())
+            # After the turn, so that whatever came meanwhile travels in the same request.
+            elif await self._turn(self) and self._waiting and not self.is_resting:
+                await self._deliver(self, self._take())
 
     def _take(self) -> Unit:
         unit = self._pop()

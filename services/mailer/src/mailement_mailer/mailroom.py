@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -24,7 +25,7 @@ from mailement_common.supervise import keep_running, wait_for
 from mailement_mailer.accounts import Accounts
 from mailement_mailer.clerk import Clerk
 from mailement_mailer.compose import Composer, freeze, thaw
-from mailement_mailer.composing import Draft, composed
+from mailement_mailer.composing import Composed, Draft, composed
 from mailement_mailer.desk import Desk, Job, Unit
 from mailement_mailer.providers.fleet import Fleet
 from mailement_mailer.providers.port import BatchProvider, Outcome, Provider, RetryLater, Uncertain
@@ -79,8 +80,9 @@ class Mailroom:
             clock,
             concurrency=concurrency,
             spawn=self._spawn,
-            turn=self._turn,
             deliver=self._deliver,
+            put_back=lambda desk, units: self._put_back([(desk, units)]),
+            keep_running=lambda loop: keep_running("mail desk", loop, self._stop),
             freed=self.wake,
         )
         self._rounds = Rounds(pool, book, clock, desk_of=self._accounts.desk_of)
@@ -130,28 +132,24 @@ class Mailroom:
     async def _take(self, done: Round) -> None:
         for cancelled in done.claims.cancelled:
             tell_cancelled(cancelled)
-        fresh: dict[BrandId, list[Claimed]] = {}
-        for message in done.claims.claimed:
-            if message.payload is None:
-                self._desk(done, message).take_in_hand([message])
-                fresh.setdefault(message.brand.id, []).append(message)
-            else:
-                await self._again([message])
-        steps = {message.step_id for mails in fresh.values() for message in mails}
-        contents = await messages.step_contents(self._pool, [step for step in steps if step]) if steps else {}
-        for mails in fresh.values():
-            drafts = [
-                Draft(
-                    message=message,
-                    content=None if message.step_id is None else contents.get(message.step_id),
-                    route=done.routes[message.brand.id, message.kind],
-                )
-                for message in mails
-            ]
+        fresh = [message for message in done.claims.claimed if message.payload is None]
+        steps = {message.step_id for message in fresh if message.step_id is not None}
+        contents = await messages.step_contents(self._pool, list(steps)) if steps else {}
+        by_brand: dict[BrandId, list[Draft]] = {}
+        for message in fresh:
+            content = None if message.step_id is None else contents.get(message.step_id)
+            route = done.routes[message.brand.id, message.kind]
+            by_brand.setdefault(message.brand.id, []).append(
+                Draft(message=message, content=content, route=route)
+            )
+        for drafts in by_brand.values():
+            for draft in drafts:
+                self._accounts.desk_of(draft.route).take_in_hand([draft.message])
+            # From here on it is `_prepare` that lets go of them, whatever happens.
             self._spawn(self._prepare(drafts))
-
-    def _desk(self, done: Round, message: Claimed) -> Desk:
-        return self._accounts.desk_of(done.routes[message.brand.id, message.kind])
+        for message in done.claims.claimed:
+            if message.payload is not None:
+                await self._again([message])
 
     async def _prepare(self, drafts: Sequence[Draft]) -> None:
         """Composes one brand's mails of a round and puts them in line; what there is no time for goes back."""
@@ -159,34 +157,41 @@ class Mailroom:
         try:
             async for some in composed(self._composer, drafts, now=self._clock.now, budget=_COMPOSE_SECONDS):
                 left = left[len(some) :]
-                await self._refuse([(each.draft, each.mail) for each in some if isinstance(each.mail, Fate)])
-                for each in some:
-                    if not isinstance(each.mail, Fate):
-                        job = Job(message=each.draft.message, mail=each.mail, route=each.draft.route)
-                        await self._line_up(self._accounts.desk_of(each.draft.route), Unit(jobs=[job]))
+                try:
+                    await self._refuse(
+                        [(each.draft, each.mail) for each in some if isinstance(each.mail, Fate)]
+                    )
+                finally:
+                    await self._line_up([unit for each in some if (unit := _unit(each)) is not None])
         finally:
             for draft in left:
                 self._accounts.desk_of(draft.route).let_go([draft.message])
         await self._release([draft.message for draft in left])
         await self._accounts.give_back(draft.route for draft in left)
 
-    async def _line_up(self, desk: Desk, unit: Unit) -> None:
+    async def _line_up(self, units: Iterable[Unit]) -> None:
         """What comes for a desk that rests meanwhile goes back."""
-        if self._stop.is_set() or desk.is_resting:
-            await self._put_back([(desk, [unit])])
-        else:
-            desk.push(unit)
+        back: list[tuple[Desk, Sequence[Unit]]] = []
+        for unit in units:
+            desk = self._accounts.desk_of(unit.jobs[0].route)
+            if self._stop.is_set() or desk.is_resting:
+                back.append((desk, [unit]))
+            else:
+                desk.push(unit)
+        await self._put_back(back)
 
     async def _refuse(self, fates: Sequence[tuple[Draft, Fate]]) -> None:
         """Messages that no mail could be made of."""
         if not fates:
             return
-        recorded = await self._clerk.record([fate for _, fate in fates])
+        try:
+            recorded = await self._clerk.record([fate for _, fate in fates])
+        finally:
+            for draft, _ in fates:
+                self._accounts.desk_of(draft.route).let_go([draft.message])
         for draft, fate in fates:
-            desk = self._accounts.desk_of(draft.route)
-            desk.let_go([draft.message])
             if fate.id in recorded:
-                provider = self._accounts.provider(desk).name
+                provider = self._accounts.provider(self._accounts.desk_of(draft.route)).name
                 tell(draft.message, fate, seconds=0.0, now=self._clock.now(), provider=provider)
             else:
                 tell_lost(draft.message, before="recording")
@@ -240,7 +245,7 @@ class Mailroom:
             return
         desk.take_in_hand(members)
         batch = None if first.place is None else first.place.batch
-        await self._line_up(desk, Unit(jobs=jobs, batch=batch, is_frozen=True))
+        await self._line_up([Unit(jobs=jobs, batch=batch, is_frozen=True)])
 
     def _is_forgotten(self, desk: Desk, message: Claimed) -> bool:
         """Once its provider has forgotten the key, nobody can say any more whether the mail has arrived."""
@@ -259,19 +264,11 @@ class Mailroom:
 
     # Sending
 
-    async def _turn(self, desk: Desk) -> bool:
-        may = await self._accounts.turn(desk)
-        if desk.is_resting:
-            await self._put_back([(desk, desk.clear())])
-        return may and not desk.is_resting
-
     async def _deliver(self, desk: Desk, unit: Unit) -> None:
         try:
             await self._send(desk, unit)
         finally:
             desk.let_go(job.message for job in unit.jobs)
-        if desk.is_resting:
-            await self._put_back([(desk, desk.clear())])
 
     async def _send(self, desk: Desk, unit: Unit) -> None:
         provider = self._accounts.provider(desk)
@@ -339,18 +336,15 @@ class Mailroom:
                 routes.extend(job.route for job in unit.jobs)
         await self._release(fresh)
         if batches:
-            await self._wait(batches, until=self._clock.now() + timedelta(seconds=_BATCHES_AGAIN_SECONDS))
+            async with _or_not(messages=len(batches)):
+                await self._wait(batches, until=self._clock.now() + timedelta(seconds=_BATCHES_AGAIN_SECONDS))
         await self._accounts.give_back(routes)
 
     async def _release(self, waiting: Sequence[Claimed]) -> None:
         if not waiting:
             return
-        try:
-            async with asyncio.timeout(_RELEASE_SECONDS):
-                await messages.release(self._pool, waiting)
-        except (*DATABASE_UNABLE, asyncpg.PostgresError) as error:
-            log.warning("message.not_released", messages=len(waiting), reason=type(error).__name__)
-        else:
+        async with _or_not(messages=len(waiting)):
+            await messages.release(self._pool, waiting)
             log.info("message.released", messages=len(waiting))
 
     async def _wait(self, members: Sequence[Claimed], *, until: datetime) -> None:
@@ -404,6 +398,16 @@ async def _guarded(work: Coroutine[Any, Any, None]) -> None:
         log.exception("message.work_failed")
 
 
+@asynccontextmanager
+async def _or_not(*, messages: int) -> AsyncIterator[None]:
+    """Puts mails back, if the database can: what fails must not end the sends that are under way, and the lease ends."""
+    try:
+        async with asyncio.timeout(_RELEASE_SECONDS):
+            yield
+    except (*DATABASE_UNABLE, asyncpg.PostgresError) as error:
+        log.warning("message.not_released", messages=messages, reason=type(error).__name__)
+
+
 async def _hand_over(provider: Provider, unit: Unit, jobs: Sequence[Job]) -> Sequence[Outcome]:
     try:
         if unit.batch is None:
@@ -436,6 +440,12 @@ def _departure(job: Job, desk: Desk, provider: Provider, *, lease_until: datetim
         sender_id=message.sender_id if message.payload is not None else job.route.sender_id,
         place=message.place,
     )
+
+
+def _unit(made: Composed) -> Unit | None:
+    if isinstance(made.mail, Fate):
+        return None
+    return Unit(jobs=[Job(message=made.draft.message, mail=made.mail, route=made.draft.route)])
 
 
 def _frozen_job(message: Claimed, way: Route) -> Job:
