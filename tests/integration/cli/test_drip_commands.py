@@ -304,6 +304,9 @@ async def test_events_are_reported(acme: Acme) -> None:
     assert event is not None
     assert reported["event_id"] == str(event["event_id"])
     assert event["data"]["event"] == {"name": "order.paid", "properties": {"total": "49"}}
+    once = [await acme.operator.get(*words, "--event-id", "order-1") for _ in range(2)]
+    assert once[0] == once[1] != reported
+    assert "an event's id" in await acme.operator.fail(*words, "--event-id", "a b")
     assert "an event's name" in await acme.operator.fail(
         "event", "report", "a b", "--brand", "acme", "--id", "1"
     )

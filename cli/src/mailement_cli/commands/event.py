@@ -21,6 +21,9 @@ def event() -> None:
 @click.argument("name")
 @brand_option
 @who_options
+@click.option(
+    "--event-id", "given_id", metavar="ID", help="Yours: what is reported again with it happens once."
+)
 @click.option("--property", "properties", multiple=True, metavar="KEY=VALUE", help="What else is to be told.")
 @json_option
 @command
@@ -29,6 +32,7 @@ async def report(
     brand: str,
     email: str | None,
     subscriber_id: int | None,
+    given_id: str | None,
     properties: tuple[str, ...],
     *,
     as_json: bool,
@@ -39,7 +43,11 @@ async def report(
         async with pool.acquire() as connection:
             owner = await find_brand(connection, brand)
         command_ = ReportEvent(
-            brand_id=owner.id, who=who_of(email, subscriber_id), name=name, properties=given
+            brand_id=owner.id,
+            who=who_of(email, subscriber_id),
+            name=name,
+            properties=given,
+            given_id=given_id,
         )
         reported = await report_event(pool, command_)
     show_one(reported, as_json=as_json)

@@ -75,14 +75,20 @@ class Enroll:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportEvent:
-    """`name` is the brand's own word: letters, digits, `_`, `.`, `:` and `-`, 100 characters at most."""
+    """`name` is the brand's own word: letters, digits, `_`, `.`, `:` and `-`, 100 characters at most.
+
+    `given_id`: what the brand knows it by, of the same alphabet, 64 characters at most; None: each report is an event of its own.
+    """
 
     brand_id: BrandId
     who: Who
     name: str
     properties: Mapping[str, Scalar] = field(default_factory=dict)
+    given_id: str | None = None
     traceparent: str | None = None
 
     def __post_init__(self) -> None:
         """Raises InvalidName."""
         names.event_name(self.name)
+        if self.given_id is not None:
+            names.given_id(self.given_id)

@@ -17,6 +17,9 @@ from mailement_newsletter.usecases.fold_tallies import fold_tallies
 from mailement_newsletter.usecases.work_drip_jobs import work_drip_job
 
 RUN_EVENTS: Final = Family(table="drip_run_events", column="at", period=Period.MONTH, ahead=2)
+REPORTED: Final = Family(table="reported_events", column="month", period=Period.MONTH, ahead=2)
+# Longer than anybody goes on asking.
+_REPORTED_DAYS: Final = 31
 
 _DATES_SECONDS: Final = 1.0
 _DATES_BATCH: Final = 1000
@@ -63,6 +66,7 @@ class Housekeeper:
     async def keep_months(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             async with self._pool.acquire() as connection:
-                await make_partitions(connection, RUN_EVENTS)
-                await drop_partitions(connection, RUN_EVENTS, keep_days=self._keep_days)
+                for family, days in ((RUN_EVENTS, self._keep_days), (REPORTED, _REPORTED_DAYS)):
+                    await make_partitions(connection, family)
+                    await drop_partitions(connection, family, keep_days=days)
             await wait_for(stop, _MONTHS_SECONDS)

@@ -217,6 +217,14 @@ async def test_an_event_is_reported(drips: Drips) -> None:
     assert drips.api.woken
 
 
+async def test_an_event_that_is_sent_again_with_its_id_is_answered_as_the_first_time(drips: Drips) -> None:
+    await drips.brand.subscriber()
+    sent = {"id": "order-1", "email": READER, "event": "order.paid"}
+    first = await drips.post("/events", sent)
+    assert await drips.post("/events", {**sent, "email": "nobody@example.com", "event": "a"}) == first
+    assert (await drips.brand.event_types()).count("event.reported") == 1
+
+
 @pytest.mark.parametrize(
     ("sent", "error"),
     [
@@ -225,6 +233,11 @@ async def test_an_event_is_reported(drips: Drips) -> None:
         ({"email": "nobody@example.com", "event": "a"}, (404, "subscriber_not_found")),
         ({"email": READER}, (422, "invalid_event")),
         ({"email": READER, "event": "two words"}, (422, "invalid_event")),
+        ({"email": READER, "event": "a", "id": ""}, (422, "invalid_id")),
+        ({"email": READER, "event": "a", "id": "two words"}, (422, "invalid_id")),
+        ({"email": READER, "event": "a", "id": "x\n"}, (422, "invalid_id")),
+        ({"email": READER, "event": "a", "id": "x" * 65}, (422, "invalid_id")),
+        ({"email": READER, "event": "a", "id": 1}, (422, "invalid_id")),
         ({"email": READER, "event": "a", "properties": []}, (422, "invalid_properties")),
         ({"email": READER, "event": "a", "properties": {"a": {}}}, (422, "invalid_properties")),
         ({"email": READER, "event": "a", "properties": {"a": "x" * 1001}}, (422, "properties_too_long")),

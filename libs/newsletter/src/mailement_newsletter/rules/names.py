@@ -18,6 +18,7 @@ _MAX_NAME: Final = 200
 
 CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 EVENT: Final = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
+GIVEN_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 # A brand's slug becomes a label of its List-Id.
 _SLUG: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -38,6 +39,13 @@ def event_name(text: str) -> str:
     """Of an event that an integrator reports. Raises InvalidName."""
     if not EVENT.fullmatch(text):
         raise InvalidName("an event's name has 1 to 100 of letters, digits, _, ., : and -")
+    return text
+
+
+def given_id(text: str) -> str:
+    """By which an integrator knows an event. Raises InvalidName."""
+    if not GIVEN_ID.fullmatch(text):
+        raise InvalidName("an event's id has 1 to 64 of letters, digits, _, ., : and -")
     return text
 
 

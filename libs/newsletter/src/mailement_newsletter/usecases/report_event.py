@@ -23,7 +23,10 @@ class Reported:
 
 
 async def report_event(pool: asyncpg.Pool, command: ReportEvent) -> Reported:
-    """Carries the command out and commits. Raises SubscriberNotFound."""
+    """Carries the command out and commits. An id that was given before is answered as then, and nothing happens.
+
+    Raises SubscriberNotFound.
+    """
     row = await pool.fetchrow(
         SQL["report"],
         command.brand_id,
@@ -31,7 +34,8 @@ async def report_event(pool: asyncpg.Pool, command: ReportEvent) -> Reported:
         command.name,
         dict(command.properties),
         command.traceparent,
+        command.given_id,
     )
     if row is None:
         raise SubscriberNotFound
-    return Reported(subscriber_id=SubscriberId(row["id"]), event_id=EventId(row["event_id"]))
+    return Reported(subscriber_id=SubscriberId(row["subscriber_id"]), event_id=EventId(row["event_id"]))

@@ -143,6 +143,7 @@ DRIP_CODES: Final[Mapping[str, Code]] = {
     "invalid_replace": Code(422, "`replace` is true or false."),
     "invalid_dry_run": Code(422, "`dry_run` is true or false."),
     "invalid_event": Code(422, "`event` has 1 to 100 of letters, digits, `_`, `.`, `:` and `-`."),
+    "invalid_id": Code(422, "`id` has 1 to 64 of letters, digits, `_`, `.`, `:` and `-`."),
     "invalid_properties": Code(422, "`properties` is an object of at most 100 plain values."),
     "properties_too_long": Code(422, "A property's value has at most 1,000 characters."),
 }

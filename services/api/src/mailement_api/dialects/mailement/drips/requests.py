@@ -23,6 +23,7 @@ from mailement_newsletter.rules.drip_definition import (
     ReEnroll,
     WrittenState,
 )
+from mailement_newsletter.rules.names import GIVEN_ID
 from mailement_newsletter.usecases.simulate_drip import Somebody
 
 _NUMBER: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
@@ -120,8 +121,9 @@ class DripBody(DripPatchBody):
 
 
 class EventBody(WhoBody):
-    """By `email` (preferred) or by `subscriber_id`."""
+    """By `email` (preferred) or by `subscriber_id`. `id`: yours; what is sent again with it happens once."""
 
+    id: Annotated[str, Field(pattern=f"^{GIVEN_ID.pattern}$")] | None = None
     event: str
     properties: FieldValues | None = None
 
@@ -132,7 +134,12 @@ def parse_event(brand: BrandId, document: Mapping[str, Any], trace: str) -> Repo
     body = validate(EventBody, document)
     try:
         return ReportEvent(
-            brand_id=brand, who=who, name=body.event, properties=body.properties or {}, traceparent=trace
+            brand_id=brand,
+            who=who,
+            name=body.event,
+            properties=body.properties or {},
+            given_id=body.id,
+            traceparent=trace,
         )
     except InvalidName:
         raise WireError("invalid_event") from None
