@@ -493,6 +493,64 @@ async def test_of_very_many_runs_a_sample_is_looked_at_and_said_so(brand: Tenant
     assert (preview.moved, preview.later, preview.earlier) == (400, 400, 0)
 
 
+async def test_of_an_evergreen_drip_that_is_one_no_more_a_preview_counts_who_is_completed(
+    brand: Tenant,
+) -> None:
+    drip = await _create(brand, _mail("a"), evergreen=True)
+    person = await _put_in(brand, drip, cursor_pos=GAP, next_run_at=None)
+    preview = await _preview(brand, drip, _mail("a"))
+    await _edit(brand, drip, _mail("a"))
+    await _retime(brand)
+    assert (await _run(brand, person))["next_run_at"] is not None
+    assert (preview.moved, preview.within_the_hour, preview.completing) == (1, 0, 1)
+
+
+@pytest.mark.parametrize("catch_up", ["shift", "skip"])
+async def test_a_longer_delay_is_for_those_who_were_overdue_in_a_pause_too(
+    brand: Tenant, catch_up: str
+) -> None:
+    drip = await _create(brand, _mail("a", "1 hour"), catch_up=catch_up)
+    now = await _now(brand)
+    person = await _put_in(brand, drip, anchor_at=now - DAY, next_run_at=now - DAY + HOUR)
+    await pause_drip(brand.pool, brand.id, drip)
+    edited = (_mail("a", "1 week"),)
+    preview = await _preview(brand, drip, *edited, catch_up=catch_up)
+    await _edit(brand, drip, *edited, catch_up=catch_up)
+    await _retime(brand)
+    assert (await _run(brand, person))["next_run_at"] == now + 6 * DAY
+    assert (preview.moved, preview.later, preview.within_the_hour) == (1, 1, 0)
+
+
+async def test_who_stays_overdue_keeps_the_moment_that_skipping_looks_at(brand: Tenant) -> None:
+    drip = await _create(brand, _mail("a", "3 hours"), _mail("b"), catch_up="skip")
+    now = await _now(brand)
+    due = now - DAY + 3 * HOUR
+    waiting = await _put_in(brand, drip, anchor_at=now - DAY, next_run_at=due)
+    ending = await _put_in(brand, drip, "b@example.com", cursor_pos=GAP, anchor_at=now - DAY, next_run_at=due)
+    await pause_drip(brand.pool, brand.id, drip)
+    edited = (_mail("a", "1 hour"),)
+    preview = await _preview(brand, drip, *edited, catch_up="skip")
+    await _edit(brand, drip, *edited, catch_up="skip")
+    await _retime(brand)
+    assert [(await _run(brand, person))["next_run_at"] for person in (waiting, ending)] == [due, due]
+    assert preview.moved == 0
+
+
+async def test_a_long_job_does_not_hold_up_that_of_another_drip(brand: Tenant) -> None:
+    drips = [await _create(brand, *ABC, name=name) for name in ("long", "short")]
+    now = await _now(brand)
+    for number in range(4):
+        await _put_in(brand, drips[0], f"reader{number}@example.com", next_run_at=now + 9 * DAY)
+    late = await _put_in(brand, drips[1], "late@example.com", next_run_at=now + 9 * DAY)
+    for drip in drips:
+        await brand.pool.execute("INSERT INTO drip_jobs (drip_id, kind) VALUES ($1, 'retime')", drip)
+    for _ in drips:
+        await work_drip_job(brand.pool, now=now, size=2)
+    assert (await _run(brand, late))["next_run_at"] < now + 2 * DAY
+    (job,) = await brand.pool.fetch("SELECT after_id FROM drip_jobs WHERE drip_id = $1", drips[0])
+    assert job["after_id"] > 0
+
+
 async def test_resuming_tells_what_has_fallen_due_and_what_becomes_of_it(brand: Tenant) -> None:
     drip = await _create(brand, *ABC, catch_up="skip", max_per_hour=60)
     now = await _now(brand)

@@ -90,24 +90,27 @@ reckoned AS MATERIALIZED (
     SELECT
         r.next_run_at AS was_at,
         (coming.id IS DISTINCT FROM present.id) AS is_other,
-        (coming.id IS NULL AND NOT $8::boolean AND r.next_run_at IS NOT NULL) AS completes,
+        (coming.id IS NULL AND NOT $8::boolean AND NOT idle.is_unconfirmed) AS completes,
         CASE
-            -- What is due already runs now, a retry keeps its pause, and whoever is not confirmed waits for that.
+            -- A retry keeps its pause, whoever is not confirmed waits for that, and at the end of an evergreen drip one stays.
             WHEN
-                r.next_run_at <= $11
-                OR r.attempts > 0
-                OR (r.next_run_at IS NULL AND (r.cursor_pos = 0 OR person.status IS DISTINCT FROM 'confirmed'))
+                r.attempts > 0
+                OR idle.is_unconfirmed
+                OR (r.next_run_at IS NULL AND coming.id IS NULL AND $8::boolean)
                 THEN r.next_run_at
-            WHEN coming.id IS NOT NULL
-                THEN
-                    greatest(
-                        $11,
-                        drip_due_at(
-                            r.anchor_at, coming.delay, coming.kind, coming.params,
-                            $4, d.brand_id, person.custom_fields, $5, $6, $7::smallint []
-                        )
-                    )
-            WHEN r.next_run_at IS NOT NULL THEN $11::timestamptz
+            ELSE
+                drip_moved_to(
+                    r.next_run_at,
+                    CASE
+                        WHEN coming.id IS NOT NULL
+                            THEN
+                                drip_due_at(
+                                    r.anchor_at, coming.delay, coming.kind, coming.params,
+                                    $4, d.brand_id, person.custom_fields, $5, $6, $7::smallint []
+                                )
+                    END,
+                    $11
+                )
         END AS is_at
     FROM runs AS r
     INNER JOIN drips AS d ON d.id = $1
@@ -122,6 +125,9 @@ reckoned AS MATERIALIZED (
         WHERE s.id = r.subscriber_id AND ($4 = 'subscriber' OR r.next_run_at IS NULL)
         LIMIT 1
     ) AS person ON true
+    CROSS JOIN LATERAL (
+        SELECT r.next_run_at IS NULL AND (r.cursor_pos = 0 OR person.status IS DISTINCT FROM 'confirmed') AS is_unconfirmed
+    ) AS idle
 )
 
 SELECT

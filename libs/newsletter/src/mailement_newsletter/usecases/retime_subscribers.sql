@@ -5,13 +5,10 @@ WITH reckoned AS MATERIALIZED (
         k.id,
         k.cursor_pos,
         k.anchor_at,
-        greatest(
-            now(),
-            drip_due_at(
-                k.anchor_at, step.delay, step.kind, step.params,
-                d.zone, d.brand_id, s.custom_fields, d.window_start, d.window_end, d.window_days
-            )
-        ) AS next_run_at
+        drip_due_at(
+            k.anchor_at, step.delay, step.kind, step.params,
+            d.zone, d.brand_id, s.custom_fields, d.window_start, d.window_end, d.window_days
+        ) AS due_at
     FROM unnest($1::bigint []) AS c (subscriber_id)
     CROSS JOIN LATERAL (
         SELECT
@@ -20,7 +17,7 @@ WITH reckoned AS MATERIALIZED (
             e.cursor_pos,
             e.anchor_at
         FROM drip_enrollments AS e
-        WHERE e.subscriber_id = c.subscriber_id AND e.state = 'active' AND e.next_run_at > now() AND e.attempts = 0
+        WHERE e.subscriber_id = c.subscriber_id AND e.state = 'active' AND e.next_run_at IS NOT NULL AND e.attempts = 0
     ) AS k
     INNER JOIN drips AS d ON k.drip_id = d.id AND d.zone = 'subscriber'
     CROSS JOIN LATERAL (
@@ -42,13 +39,13 @@ WITH reckoned AS MATERIALIZED (
     WHERE step.kind = 'wait_until' OR (step.kind = 'send' AND d.window_start IS NOT NULL)
 )
 
-UPDATE drip_enrollments AS e SET next_run_at = r.next_run_at
+UPDATE drip_enrollments AS e SET next_run_at = drip_moved_to(e.next_run_at, r.due_at, now())
 FROM reckoned AS r
 WHERE
     e.id = r.id
     AND e.id = ANY(ARRAY(SELECT x.id FROM reckoned AS x))
     AND e.state = 'active'
-    AND e.next_run_at <> r.next_run_at
+    AND e.next_run_at <> drip_moved_to(e.next_run_at, r.due_at, now())
     -- Still where it was reckoned from: the scheduler may have moved it on.
     AND e.cursor_pos = r.cursor_pos
     AND e.anchor_at = r.anchor_at;

@@ -40,7 +40,7 @@ class Slice:
 
 
 async def work_drip_job(pool: asyncpg.Pool, *, now: datetime, size: int) -> bool:
-    """One slice of the oldest job, in one transaction; False when there is no job that nobody else works on.
+    """One slice of the job whose turn it is, in one transaction; False when there is no job that nobody else works on.
 
     A job that the database refuses is put off, so that the others go on.
     """

@@ -1,5 +1,5 @@
 -- name: take
--- The oldest job that nobody works on; it is ours until the transaction ends.
+-- The job whose turn it is, of those that nobody works on; it is ours until the transaction ends.
 SELECT
     j.id,
     j.drip_id,
@@ -8,13 +8,17 @@ SELECT
     j.pass
 FROM drip_jobs AS j
 WHERE j.not_before <= now()
-ORDER BY j.id
+-- Slice by slice in turn, so that the ten million runs of one brand do not hold up the ten of another.
+ORDER BY j.worked_at, j.id
 LIMIT 1
 FOR UPDATE SKIP LOCKED;
 
 -- name: move_on
 -- How far a job has come.
-UPDATE drip_jobs SET after_id = $2 WHERE id = $1;
+UPDATE drip_jobs SET
+    after_id = $2,
+    worked_at = clock_timestamp()
+WHERE id = $1;
 
 -- name: finish
 -- A job that has come to its end.
@@ -26,6 +30,7 @@ DELETE FROM drip_jobs WHERE id = $1;
 UPDATE drip_jobs SET
     after_id = 0,
     pass = pass + 1,
+    worked_at = clock_timestamp(),
     not_before = now() + interval '35 seconds'
 WHERE id = $1;
 
@@ -34,6 +39,7 @@ WHERE id = $1;
 UPDATE drip_jobs SET
     attempts = attempts + 1,
     error = $2,
+    worked_at = clock_timestamp(),
     not_before = CASE WHEN attempts >= 9 THEN 'infinity' ELSE now() + interval '1 minute' * (2 ^ attempts) END
 WHERE id = $1;
 
@@ -61,8 +67,7 @@ WITH slice AS MATERIALIZED (
         e.subscriber_id,
         e.state,
         e.cursor_pos,
-        e.anchor_at,
-        e.next_run_at
+        e.anchor_at
     FROM drip_enrollments AS e
     WHERE e.drip_id = $1 AND e.subscriber_id > $2
     ORDER BY e.subscriber_id
@@ -78,15 +83,13 @@ reckoned AS MATERIALIZED (
         step.id AS step_id,
         d.evergreen,
         CASE
-            -- What is over by now is due now, if the window is open; the scheduler looks at it once more.
-            WHEN step.id IS NOT NULL THEN greatest(
-                $4::timestamptz,
-                drip_due_at(
-                    s.anchor_at, step.delay, step.kind, step.params,
-                    d.zone, d.brand_id, k.custom_fields, d.window_start, d.window_end, d.window_days
-                )
-            )
-        END AS next_run_at
+            WHEN step.id IS NOT NULL
+                THEN
+                    drip_due_at(
+                        s.anchor_at, step.delay, step.kind, step.params,
+                        d.zone, d.brand_id, k.custom_fields, d.window_start, d.window_end, d.window_days
+                    )
+        END AS due_at
     FROM slice AS s
     INNER JOIN drips AS d ON d.id = $1
     CROSS JOIN LATERAL (
@@ -106,25 +109,23 @@ reckoned AS MATERIALIZED (
         ORDER BY t.position
         LIMIT 1
     ) AS step ON true
-    WHERE
-        s.state = 'active'
-        -- What is due already runs now, and a retry keeps its pause.
-        AND (s.next_run_at IS NULL OR s.next_run_at > $4::timestamptz)
+    WHERE s.state = 'active'
 ),
 
 retimed AS (
-    -- Of a run whose last steps were deleted the scheduler makes a completed one.
-    UPDATE drip_enrollments AS e SET next_run_at = coalesce(r.next_run_at, $4::timestamptz)
+    -- The scheduler looks once more at whom this makes due: the window may be closed, or the last steps deleted.
+    UPDATE drip_enrollments AS e SET next_run_at = drip_moved_to(e.next_run_at, r.due_at, $4::timestamptz)
     FROM reckoned AS r
     WHERE
         e.id = r.id
         AND e.id = ANY(ARRAY(SELECT x.id FROM reckoned AS x))
         AND e.state = 'active'
+        -- A retry keeps its pause.
         AND e.attempts = 0
         -- Still where it was reckoned from: the scheduler may have moved it on.
         AND e.cursor_pos = r.cursor_pos
         AND e.anchor_at = r.anchor_at
-        AND e.next_run_at IS DISTINCT FROM coalesce(r.next_run_at, $4::timestamptz)
+        AND e.next_run_at IS DISTINCT FROM drip_moved_to(e.next_run_at, r.due_at, $4::timestamptz)
         -- Waits at the end of an evergreen drip; of one that is none any more it is completed.
         AND NOT (e.next_run_at IS NULL AND r.step_id IS NULL AND r.evergreen)
         -- Waits for its subscriber's confirmation, which the scheduler is about to hear of.
