@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from mailement_common.sealing import KeyRing
-from mailement_mailer.providers.port import RetryLater
+from mailement_mailer.providers.port import Fault, RetryLater
 from mailement_newsletter.catalog.brands import find_brand
 from mailement_newsletter.catalog.mail_accounts import NewMailAccount, create_mail_account
 from mailement_newsletter.catalog.senders import SenderTerms, create_sender
+from mailement_newsletter.queries.senders import unpark
 from mailement_newsletter.rules.mail_accounts import AccountProvider
+from mailement_newsletter.rules.senders import MailAccountId
 from tests.support.database import Database
 from tests.support.fake_resend import API_KEY, FakeResend, fake_resend
 from tests.support.ledger import (
@@ -116,6 +118,64 @@ async def test_the_next_sender_takes_the_mails_of_an_account_that_parks(
     assert await ledger.attempts(sent[0]) == [(1, "retry", str(status)), (2, "sent", None)]
 
 
+async def test_an_account_that_is_unparked_sends_again(
+    ledger: Ledger, clock: SetClock, first: FakeResend
+) -> None:
+    sent = await ledger.messages(3)
+    first.refuse_next(429, "monthly_quota_exceeded")
+    async with running(a_mailroom(ledger.pool, ScriptedProvider(), clock)):
+        await until(lambda: _is_parked(ledger), what="the account is parked")
+        await unpark(ledger.pool, MailAccountId(1))
+        clock.advance(timedelta(seconds=5))
+        await until_finished(ledger, sent)
+    assert len(first.mails) == 3
+
+
+@pytest.mark.parametrize("fault", [Fault.AUTH, Fault.QUOTA, Fault.RELAY])
+async def test_the_next_sender_takes_over_from_the_account_of_the_settings(
+    ledger: Ledger, clock: SetClock, fault: Fault
+) -> None:
+    refused = RetryLater(reason="no", after=timedelta(hours=1), provider_wide=True, fault=fault)
+    async with resend_sender(ledger, "second", rank=2) as second:
+        await _sender_on_the_settings_account(ledger)
+        sent = await ledger.messages(3)
+        async with running(a_mailroom(ledger.pool, ScriptedProvider(outcome=refused), clock)):
+            await until_finished(ledger, sent)
+        assert len(second.mails) == 3
+
+
+async def test_too_much_at_once_moves_no_mail_to_the_next_sender(ledger: Ledger, clock: SetClock) -> None:
+    refused = RetryLater(reason="no", after=timedelta(seconds=1), provider_wide=True, fault=Fault.RATE)
+    own = ScriptedProvider(outcome=refused)
+    async with resend_sender(ledger, "second", rank=2) as second:
+        await _sender_on_the_settings_account(ledger)
+        sent = await ledger.messages(3)
+        async with running(a_mailroom(ledger.pool, own, clock)):
+            await until(lambda: _is_slowed_down(ledger), what="the first account asked for silence")
+            own.outcome = ScriptedProvider().outcome
+            clock.advance(timedelta(seconds=5))
+            await until_finished(ledger, sent)
+        assert second.mails == []
+
+
+async def test_the_next_sender_takes_over_from_an_account_out_of_reach(
+    ledger: Ledger, clock: SetClock, second: FakeResend
+) -> None:
+    nobody = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    port = nobody.sockets[0].getsockname()[1]
+    nobody.close()
+    await nobody.wait_closed()
+    await ledger.pool.execute(
+        "UPDATE mail_accounts SET settings = jsonb_build_object('url', $1::text) WHERE id = 1",
+        f"http://127.0.0.1:{port}",
+    )
+    sent = await ledger.messages(3)
+    async with running(a_mailroom(ledger.pool, ScriptedProvider(), clock)):
+        await until_finished(ledger, sent)
+    assert len(second.mails) == 3
+    assert not await _is_parked(ledger), "other mailers may reach it"
+
+
 async def test_a_mail_that_may_have_arrived_stays_with_its_account(
     ledger: Ledger, clock: SetClock, first: FakeResend, second: FakeResend
 ) -> None:
@@ -211,6 +271,24 @@ async def test_trouble_of_one_account_is_told(ledger: Ledger, clock: SetClock, f
         await until(lambda: _holds(room.trouble is not None), what="the trouble is told")
     assert room.trouble is not None
     assert "restricted_api_key" in room.trouble
+
+
+async def _sender_on_the_settings_account(ledger: Ledger) -> None:
+    async with ledger.pool.acquire() as connection:
+        brand = await find_brand(connection, "acme")
+        await create_sender(
+            connection, brand, address="own@acme.example", terms=SenderTerms(name="Acme", rank=1)
+        )
+
+
+async def _is_parked(ledger: Ledger) -> bool:
+    return bool(await ledger.pool.fetchval("SELECT parked_until IS NOT NULL FROM mail_accounts WHERE id = 1"))
+
+
+async def _is_slowed_down(ledger: Ledger) -> bool:
+    return bool(
+        await ledger.pool.fetchval("SELECT count(*) FROM pacing_buckets WHERE shut_until IS NOT NULL")
+    )
 
 
 async def _of_another_brand(ledger: Ledger) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import asyncpg
@@ -21,11 +21,14 @@ from mailement_newsletter.queries import pacing, senders
 from mailement_newsletter.queries.messages import Claimed, KnownKeys
 from mailement_newsletter.rules.mail_keys import KEPT
 from mailement_newsletter.rules.pacing import Bucket, Want
+from mailement_newsletter.rules.senders import MailAccountId
 
 # A request's turn comes within this, or the desk rests and lets others have its mails.
 _LONGEST_TURN: Final = timedelta(seconds=2)
-# Faults that only the account's owner or the next day can mend.
+# Faults that only the account's owner or the next day can mend, for every mailer.
 _PARKING: Final = frozenset({Fault.AUTH, Fault.QUOTA})
+# The row of a parked account says how long, and may be unparked: the desk bridges the time until that is known.
+_UNTIL_PARKED: Final = timedelta(seconds=5)
 _ANY_BURST: Final = 1_000_000
 _GIVE_BACK_SECONDS: Final = 5
 
@@ -78,6 +81,16 @@ class Accounts:
         return [message for desk in self._desks.values() for message in desk.in_hand]
 
     @property
+    def closed(self) -> dict[MailAccountId | None, datetime]:
+        """Accounts that nothing gets through, as seen from here, and until when that is believed."""
+        now = self._clock.now()
+        return {
+            None if desk.account is None else desk.account.id: now + timedelta(seconds=desk.closed_for)
+            for desk in self._desks.values()
+            if desk.closed_for > 0
+        }
+
+    @property
     def known_keys(self) -> KnownKeys:
         own = self._fleet.provider(None)
         kept = dict(KEPT)
@@ -112,12 +125,19 @@ class Accounts:
         return [(desk, desk.clear()) for desk in self._desks.values()]
 
     def judge(self, desk: Desk, outcomes: Sequence[Outcome]) -> RetryLater | None:
-        """What outcomes say of the account. A refusal that would have met any mail lets the desk rest at once."""
+        """What outcomes say of the account. A refusal that would have met any mail lets the desk rest at once.
+
+        Too much at once is no reason to leave an account for another one: the brand chose their order.
+        """
         refusal = next(
             (each for each in outcomes if isinstance(each, RetryLater) and each.provider_wide), None
         )
         if refusal is not None:
-            desk.rest(_pause(refusal).total_seconds(), trouble=refusal.reason)
+            desk.trouble = refusal.reason
+            if refusal.fault is Fault.RATE:
+                desk.rest(_pause(refusal).total_seconds())
+            else:
+                desk.close(_closed_for(desk, refusal).total_seconds())
         elif any(not isinstance(each, RetryLater) for each in outcomes):
             desk.trouble = None
         return refusal
@@ -186,7 +206,9 @@ class Accounts:
                 freed=self._freed,
             )
             self._desks[key] = desk
-        desk.account = account
+        if account is not None and desk.account is not None:
+            # Mails that were claimed before a change of the account are still about.
+            desk.account = max(account, desk.account, key=lambda each: each.version)
         return desk
 
     async def _observe(self, desk: Desk) -> None:
@@ -201,6 +223,12 @@ class Accounts:
         )
         self._told[desk.key] = told
         desk.bucket = desk.bucket or Bucket(key=desk.key, burst=_ANY_BURST)
+
+
+def _closed_for(desk: Desk, refusal: RetryLater) -> timedelta:
+    if desk.account is not None and refusal.fault in _PARKING:
+        return min(_UNTIL_PARKED, _pause(refusal))
+    return _pause(refusal)
 
 
 def _pause(refusal: RetryLater) -> timedelta:

@@ -92,6 +92,7 @@ class Desk:
         self._of_brand: Counter[BrandId] = Counter()
         self._busy = 0
         self._resting_until = 0.0
+        self._closed_until = 0.0
         self._numbers = 0
         # Start-time fair queueing: a brand's mails stand as far apart as those of the others let them.
         self._tag = 0
@@ -116,8 +117,9 @@ class Desk:
         return time.monotonic() < self._resting_until
 
     @property
-    def is_idle(self) -> bool:
-        return not self._in_hand
+    def closed_for(self) -> float:
+        """Seconds for which whoever has another account had better take that; zero or less: it is open."""
+        return self._closed_until - time.monotonic()
 
     @property
     def in_hand(self) -> Iterable[Claimed]:
@@ -153,10 +155,14 @@ class Desk:
             self._busy += 1
             self._spawn(self._work())
 
-    def rest(self, seconds: float, *, trouble: str | None = None) -> None:
-        """Takes nothing on for so long."""
+    def rest(self, seconds: float) -> None:
+        """Takes nothing on for so long; that is all that is wrong."""
         self._resting_until = max(self._resting_until, time.monotonic() + seconds)
-        self.trouble = trouble or self.trouble
+
+    def close(self, seconds: float) -> None:
+        """Takes nothing on for so long, since nothing would get through."""
+        self.rest(seconds)
+        self._closed_until = max(self._closed_until, time.monotonic() + seconds)
 
     def clear(self) -> list[Unit]:
         """Takes everything out of the line."""

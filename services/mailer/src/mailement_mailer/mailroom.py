@@ -85,7 +85,9 @@ class Mailroom:
             keep_running=lambda loop: keep_running("mail desk", loop, self._stop),
             freed=self.wake,
         )
-        self._rounds = Rounds(pool, book, clock, desk_of=self._accounts.desk_of)
+        self._rounds = Rounds(
+            pool, book, clock, desk_of=self._accounts.desk_of, closed=lambda: self._accounts.closed
+        )
         self._woken = asyncio.Event()
         self._stop = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None

@@ -19,7 +19,7 @@ from mailement_newsletter.queries.lanes import Claims, Portion
 from mailement_newsletter.queries.messages import Claimed
 from mailement_newsletter.rules.lanes import Lane, Progress, Waiting, deal
 from mailement_newsletter.rules.pacing import Grant, Want
-from mailement_newsletter.rules.senders import MailKind, SenderId
+from mailement_newsletter.rules.senders import MailAccountId, MailKind, SenderId
 
 # Renewed for as long as a mail is in hand: whoever is silent for so long is gone.
 LEASE: Final = timedelta(seconds=30)
@@ -49,7 +49,7 @@ class _Asked:
 class Rounds:
     """Goes round the brands, each round from where the one before it ended.
 
-    `desk_of` knows the accounts. Lanes whose account rests, is full, or has used up its limits are
+    `desk_of` knows the accounts, `closed` those that nothing gets through. Lanes whose account rests, is full, or has used up its limits are
     passed by; their rows are not touched.
     """
 
@@ -60,11 +60,13 @@ class Rounds:
         clock: Clock,
         *,
         desk_of: Callable[[Route], Desk],
+        closed: Callable[[], Mapping[MailAccountId | None, datetime]],
     ) -> None:
         self._pool = pool
         self._book = book
         self._clock = clock
         self._desk_of = desk_of
+        self._closed = closed
         self._progress = Progress(most_brands=lanes.MOST_BRANDS, most_lanes=lanes.MOST_LANES)
         self._waits: dict[tuple[BrandId, SenderId | None], datetime] = {}
 
@@ -96,8 +98,9 @@ class Rounds:
         ways = {(each.lane.brand_id, each.lane.kind) for each in waiting if each.due}
         await self._book.load({brand for brand, _ in ways})
         routes: dict[_Way, Route] = {}
+        closed = self._closed()
         for brand, kind in ways:
-            match await self._book.choose(brand, kind):
+            match await self._book.choose(brand, kind, closed):
                 case Route() as route:
                     routes[brand, kind] = route
                 case NoRoute():

@@ -20,7 +20,7 @@ How the mailroom uses it:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -64,6 +64,7 @@ _FRESH: Final = timedelta(seconds=5)
 _LOOK_AGAIN: Final = timedelta(minutes=5)
 _MOST_BRANDS: Final = 10_000
 _MOST_KEYS: Final = 1_000
+_ALL_OPEN: Final[Mapping[MailAccountId | None, datetime]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,15 +131,17 @@ class RouteBook:
             *(self._load(brand_id) for brand_id in set(brand_ids) if self._page(brand_id) is None)
         )
 
-    async def choose(self, brand_id: BrandId, kind: MailKind) -> Route | NoRoute:
-        """The way of a mail that is about to be sent."""
+    async def choose(
+        self, brand_id: BrandId, kind: MailKind, closed: Mapping[MailAccountId | None, datetime] = _ALL_OPEN
+    ) -> Route | NoRoute:
+        """The way of a mail that is about to be sent. `closed`: accounts that this mailer has found shut, until then."""
         page = self._page(brand_id) or await self._load(brand_id)
         if page is None:
             return NoRoute(until=self._clock.now() + _LOOK_AGAIN, reason="there is no such brand")
         try:
             if not page.routes.senders:
                 return self._default_route(page.routes)
-            return self._route_of_senders(page.routes, kind, page.read_at)
+            return self._route_of_senders(page.routes, kind, page.read_at, closed)
         except _Unusable as fault:
             return NoRoute(until=page.read_at + _LOOK_AGAIN, reason=str(fault))
 
@@ -221,8 +224,15 @@ class RouteBook:
             dkim=self._signing_key(routes.default_dkim),
         )
 
-    def _route_of_senders(self, routes: BrandRoutes, kind: MailKind, now: datetime) -> Route | NoRoute:
-        chosen = choose([route.sender for route in routes.senders], kind, _situation(routes.senders, now))
+    def _route_of_senders(
+        self,
+        routes: BrandRoutes,
+        kind: MailKind,
+        now: datetime,
+        closed: Mapping[MailAccountId | None, datetime],
+    ) -> Route | NoRoute:
+        situation = _situation(routes.senders, now, closed)
+        chosen = choose([route.sender for route in routes.senders], kind, situation)
         if isinstance(chosen, Nobody):
             return NoRoute(until=chosen.until or now + _LOOK_AGAIN, reason=chosen.reason)
         way = next(route for route in routes.senders if route.sender.id == chosen.id)
@@ -277,7 +287,9 @@ class RouteBook:
             raise _Unusable(str(fault)) from fault
 
 
-def _situation(routes: Sequence[SenderRoute], now: datetime) -> Situation:
+def _situation(
+    routes: Sequence[SenderRoute], now: datetime, closed: Mapping[MailAccountId | None, datetime]
+) -> Situation:
     accounts = {route.account.id: route.account for route in routes if route.account is not None}
     return Situation(
         now=now,
@@ -285,9 +297,12 @@ def _situation(routes: Sequence[SenderRoute], now: datetime) -> Situation:
             account.id for account in accounts.values() if account.state is not MailAccountState.ACTIVE
         ),
         parked_until={
-            account.id: account.parked_until
-            for account in accounts.values()
-            if account.parked_until is not None
+            **closed,
+            **{
+                account.id: max(account.parked_until, closed.get(account.id, now))
+                for account in accounts.values()
+                if account.parked_until is not None
+            },
         },
         used={key: mails for route in routes for key, mails in route.used.items()},
     )

@@ -78,13 +78,13 @@ class Sender:
 class Situation:
     """What stands in the way at a moment. Accounts and senders that are not named have nothing in their way.
 
-    `accounts_out`: paused or retired; `parked_until`: accounts that rest; `used`: what left on the day of `now`, by the
-    keys of `Sender.day_limits`.
+    `accounts_out`: paused or retired; `parked_until`: accounts that rest, None for that of the settings; `used`: what left
+    on the day of `now`, by the keys of `Sender.day_limits`.
     """
 
     now: datetime
     accounts_out: frozenset[MailAccountId] = frozenset()
-    parked_until: Mapping[MailAccountId, datetime] = field(default_factory=dict)
+    parked_until: Mapping[MailAccountId | None, datetime] = field(default_factory=dict)
     used: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -135,12 +135,11 @@ def _obstacle(sender: Sender, situation: Situation) -> Nobody | None:
     now = situation.now
     if sender.state is SenderState.PAUSED:
         return Nobody(until=None, reason="every sender is paused")
-    if sender.account_id is not None:
-        if sender.account_id in situation.accounts_out:
-            return Nobody(until=None, reason="the mail account is paused or retired")
-        parked_until = situation.parked_until.get(sender.account_id)
-        if parked_until is not None and parked_until > now:
-            return Nobody(until=parked_until, reason="the mail account is parked")
+    if sender.account_id in situation.accounts_out:
+        return Nobody(until=None, reason="the mail account is paused or retired")
+    parked_until = situation.parked_until.get(sender.account_id)
+    if parked_until is not None and parked_until > now:
+        return Nobody(until=parked_until, reason="the mail account is parked")
     if any(situation.used.get(key, 0) >= limit for key, limit in sender.day_limits.items()):
         return Nobody(until=end_of_day(now), reason="the day's mails are used up")
     return None
