@@ -131,7 +131,7 @@ class Ledger:
     async def row(self, message_id: int) -> asyncpg.Record:
         row = await self.pool.fetchrow(
             """SELECT state, attempts, tries, not_before, payload, lease_token, lease_until, provider, provider_message_id,
-            error, finished_at, sender_id, mail_account_id, batch_id, batch_position, first_attempt_at, key_version
+            error, finished_at, sender_id, mail_account_id, batch_id, batch_position, first_attempt_at, key_version, may_have_arrived
             FROM messages WHERE id = $1""",
             message_id,
         )

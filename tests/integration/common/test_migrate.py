@@ -87,6 +87,24 @@ async def test_a_migration_that_fails_leaves_nothing_and_lets_others_in(empty: s
     assert await _migrate(empty, [ONE, TWO]) == ["0002_two"]
 
 
+async def test_an_index_is_built_beside_the_work_and_one_that_was_cut_off_is_built_again(empty: str) -> None:
+    index = Migration(
+        number=3,
+        name="0003_index",
+        sql="""DROP INDEX CONCURRENTLY IF EXISTS one_id;
+        CREATE UNIQUE INDEX CONCURRENTLY one_id ON one ((id % 2));""",
+    )
+    await _migrate(empty, [ONE, TWO])
+    connection = await asyncpg.connect(empty)
+    await connection.execute("INSERT INTO one VALUES (3)")
+    with pytest.raises(MigrationRefused, match="0003_index"):
+        await _migrate(empty, [ONE, TWO, index])
+    await connection.execute("DELETE FROM one WHERE id = 3")
+    assert await _migrate(empty, [ONE, TWO, index]) == ["0003_index"]
+    assert await connection.fetchval("SELECT indisvalid FROM pg_index WHERE indexrelid = 'one_id'::regclass")
+    await connection.close()
+
+
 async def test_a_database_ahead_of_this_build_is_fine(empty: str) -> None:
     await _migrate(empty, [ONE, TWO])
 

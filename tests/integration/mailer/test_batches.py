@@ -126,6 +126,41 @@ async def test_a_broken_answer_is_asked_for_again_with_the_same_batch(
     assert await ledger.attempts(sent[1]) == [(1, "retry", "500"), (2, "sent", None)]
 
 
+async def test_a_batch_that_may_have_arrived_is_not_taken_apart_by_a_later_refusal(
+    ledger: Ledger, clock: SetClock, fake: FakeResend, resend: ResendProvider
+) -> None:
+    sent = await ledger.messages(3)
+    fake.break_after_taking = True
+    async with running(a_mailroom(ledger.pool, resend, clock)):
+        await until(lambda: _tries(ledger, 1), what="the mails are taken, and nobody knows")
+        fake.break_after_taking = False
+        fake.refuse_next(403, "from_a_proxy")
+        clock.advance(timedelta(minutes=1))
+        await until(lambda: _tries(ledger, 2), what="the request is refused as a whole")
+        clock.advance(timedelta(minutes=2))
+        await until_finished(ledger, sent)
+    assert await ledger.states() == {"sent": 3}
+    assert len(fake.mails) == 3
+
+
+async def test_a_single_mail_that_may_have_arrived_is_uncertain_when_it_is_refused_later(
+    ledger: Ledger, clock: SetClock, fake: FakeResend, resend: ResendProvider
+) -> None:
+    (message,) = await ledger.messages(1)
+    fake.drop = True
+    async with running(a_mailroom(ledger.pool, resend, clock)):
+        await until(lambda: _tries(ledger, 1), what="the mail is taken, and nobody knows")
+        fake.drop = False
+        fake.refuse_next(422, "validation_error")
+        clock.advance(timedelta(minutes=1))
+        await until_finished(ledger, [message])
+    row = await ledger.row(message)
+    assert (row["state"], row["error"]) == (
+        "uncertain",
+        "it may have arrived before: 422 validation_error: no",
+    )
+
+
 async def test_a_batch_that_stays_unclear_is_uncertain_before_its_key_is_forgotten(
     ledger: Ledger, clock: SetClock, fake: FakeResend, resend: ResendProvider
 ) -> None:

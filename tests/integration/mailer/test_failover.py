@@ -202,6 +202,43 @@ async def test_a_mail_that_may_have_arrived_stays_with_its_account(
     assert (row["state"], row["mail_account_id"]) == ("sent", 1)
 
 
+async def test_a_mail_that_may_have_arrived_is_uncertain_when_its_closed_account_has_forgotten_it(
+    ledger: Ledger, clock: SetClock, first: FakeResend, second: FakeResend
+) -> None:
+    (message,) = await ledger.messages(1)
+    first.break_after_taking = True
+    async with running(a_mailroom(ledger.pool, ScriptedProvider(), clock)):
+        await until(lambda: _tried(ledger, message), what="the unclear attempt is recorded")
+    await ledger.pool.execute("UPDATE mail_accounts SET state = 'paused' WHERE id = 1")
+    clock.advance(timedelta(minutes=1))
+    async with running(a_mailroom(ledger.pool, ScriptedProvider(), clock)):
+        await until(
+            lambda: _waits_until(ledger, message, clock.now() + timedelta(minutes=5)), what="it waits"
+        )
+        clock.advance(timedelta(hours=23))
+        await until_finished(ledger, [message])
+    row = await ledger.row(message)
+    assert (row["state"], row["error"]) == (
+        "uncertain",
+        "it may have arrived, and the provider does not know its key any more",
+    )
+    assert len(second.mails) == 0
+
+
+async def test_a_mail_that_has_certainly_not_arrived_leaves_a_closed_account(
+    ledger: Ledger, clock: SetClock, first: FakeResend, second: FakeResend
+) -> None:
+    (message,) = await ledger.messages(1)
+    first.refuse_next(403, "validation_error")
+    async with running(a_mailroom(ledger.pool, ScriptedProvider(), clock)):
+        await until(lambda: _tried(ledger, message), what="it was refused")
+    await ledger.pool.execute("UPDATE mail_accounts SET state = 'paused' WHERE id = 1")
+    clock.advance(timedelta(minutes=2))
+    async with running(a_mailroom(ledger.pool, ScriptedProvider(), clock)):
+        await until_finished(ledger, [message])
+    assert (await ledger.state(message), len(second.mails)) == ("sent", 1)
+
+
 async def test_when_all_are_parked_the_mails_wait_untouched(
     ledger: Ledger, clock: SetClock, first: FakeResend
 ) -> None:

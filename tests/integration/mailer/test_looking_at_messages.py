@@ -169,6 +169,25 @@ async def test_an_uncertain_mail_whose_key_is_forgotten_goes_out_as_it_was(ledge
     )
 
 
+async def test_a_mail_that_is_to_go_as_it_was_and_has_no_way_is_uncertain_again(ledger: Ledger) -> None:
+    (message,) = await ledger.messages(1)
+    await ledger.pool.execute(
+        """UPDATE messages SET state = 'uncertain', provider = 'smtp', payload = '{}', attempts = 1, tries = 1,
+        sender_id = 99, mail_account_id = 98, finished_at = now()"""
+    )
+    assert await retry(ledger, message) is Retried.AS_IT_IS
+    provider = ScriptedProvider()
+    clock = SetClock(await ledger.pool.fetchval("SELECT now()"))
+    async with running(a_mailroom(ledger.pool, provider, clock)):
+        await until_finished(ledger, [message])
+    row = await ledger.row(message)
+    assert (row["state"], row["error"]) == (
+        "uncertain",
+        "it may have arrived, and its way is closed: the sender is not there any more",
+    )
+    assert provider.mails == []
+
+
 async def test_an_uncertain_mail_whose_key_is_known_keeps_it(ledger: Ledger) -> None:
     (message,) = await ledger.messages(1)
     await ledger.pool.execute(
@@ -178,8 +197,13 @@ async def test_an_uncertain_mail_whose_key_is_known_keeps_it(ledger: Ledger) -> 
     assert (await ledger.row(message))["first_attempt_at"] is not None
 
 
-async def test_an_uncertain_batch_goes_out_again_whole_and_arrives_once(ledger: Ledger) -> None:
-    sent = await ledger.messages(3)
+@pytest.mark.parametrize(
+    ("mails", "way"), [(3, Retried.WITH_ITS_BATCH), (1, Retried.UNDER_ITS_KEY)], ids=["a batch", "a mail"]
+)
+async def test_what_is_uncertain_goes_out_again_under_its_key_and_arrives_once_though_it_is_refused_first(
+    ledger: Ledger, mails: int, way: Retried
+) -> None:
+    sent = await ledger.messages(mails)
     clock = SetClock(await ledger.pool.fetchval("SELECT now()"))
     async with fake_resend() as fake:
         provider = ResendProvider(url=fake.url, api_key=API_KEY, connections=2)
@@ -189,13 +213,16 @@ async def test_an_uncertain_batch_goes_out_again_whole_and_arrives_once(ledger: 
                 await until(partial(_attempted, ledger, attempt), what=f"attempt {attempt}")
                 clock.advance(timedelta(hours=2))
             await until_finished(ledger, sent)
-            assert await ledger.states() == {"uncertain": 3}
+            assert await ledger.states() == {"uncertain": mails}
             fake.break_after_taking = False
-            assert await retry(ledger, sent[1]) is Retried.WITH_ITS_BATCH
+            fake.refuse_next(429, "rate_limit_exceeded", **{"retry-after": "1"})
+            assert await retry(ledger, sent[-1]) is way
+            await until(partial(_attempted, ledger, 9), what="there is too much at once")
+            clock.advance(timedelta(minutes=1))
             await until_finished(ledger, sent)
         await provider.close()
-        assert await ledger.states() == {"sent": 3}
-        assert len(fake.mails) == 3
+        assert await ledger.states() == {"sent": mails}
+        assert len(fake.mails) == mails
 
 
 async def _attempted(ledger: Ledger, attempt: int) -> bool:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 import pytest
+from structlog.testing import capture_logs
 
 from mailement_mailer.providers.mime import build
 from mailement_mailer.providers.port import Failed, Outcome, RetryLater, Uncertain
@@ -346,6 +347,27 @@ async def test_a_crash_before_the_record_is_healed_by_the_same_key(ledger: Ledge
         row = await ledger.row(message)
         assert (row["state"], row["attempts"]) == ("sent", 2)
         assert len(fake.mails) == 1
+
+
+async def test_what_may_have_arrived_through_one_provider_is_not_sent_by_another(
+    ledger: Ledger, clock: SetClock
+) -> None:
+    message = await ledger.message(await ledger.subscriber())
+    async with fake_resend() as fake:
+        before = ResendProvider(url=fake.url, api_key=API_KEY, connections=4)
+        fake.break_after_taking = True
+        async with running(a_mailroom(ledger.pool, before, clock)):
+            await until(lambda: _attempted(ledger, message, 1), what="the answer is lost")
+        await before.close()
+    clock.advance(timedelta(hours=1))
+    now = ScriptedProvider()
+    with capture_logs() as lines:
+        async with running(a_mailroom(ledger.pool, now, clock)):
+            await until_finished(ledger, [message])
+    assert await ledger.state(message) == "uncertain"
+    assert now.mails == []
+    (told,) = [line for line in lines if line["event"] == "message.uncertain"]
+    assert (told["message_id"], told["attempt"], told["provider"]) == (message, 1, "resend")
 
 
 async def test_a_stop_finishes_the_wire_and_puts_the_rest_back(ledger: Ledger, clock: SetClock) -> None:

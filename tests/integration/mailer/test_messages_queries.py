@@ -160,8 +160,41 @@ async def test_what_fell_silent_on_the_wire_is_repeated_only_where_the_key_is_kn
     await start_one(ledger, claimed, provider=started_with)
     (expired,) = await expire(ledger, after=after, keeps_keys=keeps_keys, provider=swept_by)
     row = await ledger.row(claimed.id)
-    assert (expired.state, row["state"], row["lease_token"]) == (state, state, None)
+    assert (expired.state, row["state"], row["may_have_arrived"]) == (state, state, True)
     assert (row["finished_at"] is None) == (state == "queued")
+
+
+@pytest.mark.parametrize(
+    ("may_have_arrived", "after", "swept"),
+    [(True, HOUR, True), (True, HOUR - timedelta(seconds=1), False), (False, HOUR, False)],
+)
+async def test_what_may_have_arrived_and_waits_is_uncertain_once_its_key_is_forgotten(
+    ledger: Ledger, may_have_arrived: bool, after: timedelta, swept: bool
+) -> None:
+    """Nobody claims it, since its brand's way is closed."""
+    (message,) = await ledger.messages(1)
+    claimed = await claim_one(ledger)
+    await start_one(ledger, claimed)
+    waits = fate(claimed, MessageState.QUEUED, may_have_arrived=may_have_arrived, error="500")
+    await messages.record(ledger.pool, [waits])
+    expired = await messages.expire(ledger.pool, now=NOON + after, keys=keys(), max_tries=8, limit=100)
+    assert [each.id for each in expired] == ([message] if swept else [])
+    row = await ledger.row(message)
+    assert (row["state"], row["tries"]) == ("uncertain" if swept else "queued", 1)
+    counted = await ledger.pool.fetchval(
+        "SELECT coalesce(sum(n), 0) FROM drip_tallies WHERE what = 'uncertain'"
+    )
+    assert counted == int(swept)
+
+
+async def test_what_may_have_arrived_stays_so_until_the_mail_is_thawed(ledger: Ledger) -> None:
+    (message,) = await ledger.messages(1)
+    for may_have_arrived, thaw, known in [(True, False, True), (False, False, True), (False, True, False)]:
+        claimed = await claim_one(ledger)
+        await start_one(ledger, claimed)
+        outcome = fate(claimed, MessageState.QUEUED, may_have_arrived=may_have_arrived, thaw=thaw)
+        await messages.record(ledger.pool, [outcome])
+        assert (await ledger.row(message))["may_have_arrived"] is known
 
 
 async def test_what_makes_mailers_fall_silent_again_and_again_comes_to_an_end(ledger: Ledger) -> None:
@@ -179,7 +212,7 @@ async def test_every_attempt_is_in_the_history_also_one_that_was_cut_off(ledger:
     await expire(ledger)
     second = await claim_one(ledger)
     await start_one(ledger, second)
-    attempt = Attempt(started_at=NOON, outcome=AttemptOutcome.FAILED, code="422", reason="no", duration_ms=12)
+    attempt = Attempt(outcome=AttemptOutcome.FAILED, code="422", reason="no", duration_ms=12)
     await messages.record(
         ledger.pool, [fate(second, MessageState.FAILED, finished_at=NOON, error="no", attempt=attempt)]
     )

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from mailement_mailer.providers.port import Failed, Outcome, RetryLater, Sent, Uncertain
-from mailement_mailer.settle import MAX_TRIES, attempt_of, backoff, refused, settle, settled
+from mailement_mailer.settle import MAX_TRIES, attempt_of, backoff, put_off, refused, settle, settled
 from mailement_newsletter.rules.messages import AttemptOutcome, MessageState
 from tests.support.mails import NOON, a_claimed
 
@@ -52,7 +52,7 @@ ACCOUNT = RetryLater(reason="account", after=timedelta(minutes=1), provider_wide
 
 
 def test_trouble_of_the_whole_provider_is_not_held_against_the_mail() -> None:
-    fate = settle(ACCOUNT, a_claimed(attempts=9, tries=MAX_TRIES - 1), now=NOON)
+    fate = settle(ACCOUNT, a_claimed(attempts=9, tries=MAX_TRIES - 1, payload={}), now=NOON)
     assert (fate.state, fate.attempts, fate.tries) == (MessageState.QUEUED, 10, MAX_TRIES - 1)
     assert (fate.not_before, fate.thaw) == (NOON + timedelta(minutes=1), False)
 
@@ -62,12 +62,23 @@ def test_a_mail_that_nobody_was_asked_to_take_before_may_go_another_way_at_once(
     assert (fate.state, fate.thaw, fate.not_before, fate.tries) == (MessageState.QUEUED, True, None, 0)
 
 
+@pytest.mark.parametrize("may_have_arrived", [True, False])
+def test_a_mail_that_was_frozen_before_stays_so_however_few_tries_count(may_have_arrived: bool) -> None:
+    message = a_claimed(payload={}, tries=0, attempts=8, may_have_arrived=may_have_arrived)
+    fate = settle(ACCOUNT, message, now=NOON, in_batch=True)
+    assert (fate.state, fate.thaw, fate.not_before) == (
+        MessageState.SENDING,
+        False,
+        NOON + timedelta(minutes=1),
+    )
+
+
 def test_a_mail_that_was_held_back_has_made_no_attempt() -> None:
     outcome = RetryLater(reason="google rests", after=timedelta(minutes=10), held_back=True)
     fate = settle(outcome, a_claimed(attempts=MAX_TRIES), now=NOON)
     assert (fate.state, fate.attempts, fate.tries) == (MessageState.QUEUED, MAX_TRIES, 0)
     assert fate.not_before == NOON + timedelta(minutes=10)
-    assert attempt_of(outcome, started_at=NOON, seconds=1) is None
+    assert attempt_of(outcome, seconds=1) is None
 
 
 def test_a_batch_waits_on_the_wire_for_its_next_attempt() -> None:
@@ -80,7 +91,7 @@ def test_a_batch_waits_on_the_wire_for_its_next_attempt() -> None:
 def test_the_mails_of_a_batch_wait_for_the_same_moment() -> None:
     mails = [a_claimed(id=number) for number in range(50)]
     outcomes = [RetryLater(reason="500", may_have_arrived=True)] * 50
-    fates = settled(mails, outcomes, in_batch=True, started_at=NOON, seconds=1, now=NOON)
+    fates = settled(mails, outcomes, in_batch=True, seconds=1, now=NOON)
     assert len({fate.not_before for fate in fates}) == 1
     assert {fate.state for fate in fates} == {MessageState.SENDING}
 
@@ -97,6 +108,33 @@ def test_what_may_have_arrived_is_uncertain_when_the_tries_are_used_up() -> None
 
 
 @pytest.mark.parametrize(
+    "outcome",
+    [Failed(reason="422"), RetryLater(reason="403"), RetryLater(reason="413", only_together=True)],
+)
+def test_a_later_refusal_does_not_settle_whether_a_mail_has_arrived(outcome: Outcome) -> None:
+    message = a_claimed(tries=MAX_TRIES - 1, payload={}, may_have_arrived=True)
+    fate = settle(outcome, message, now=NOON)
+    assert (fate.state, fate.thaw) == (MessageState.UNCERTAIN, False)
+
+
+def test_what_may_have_arrived_together_goes_again_together_though_it_is_refused_as_a_whole() -> None:
+    message = a_claimed(tries=1, payload={}, may_have_arrived=True)
+    fate = settle(RetryLater(reason="403", only_together=True), message, now=NOON, in_batch=True)
+    assert (fate.state, fate.thaw, fate.tries) == (MessageState.SENDING, False, 2)
+
+
+def test_a_batchs_answer_says_of_each_mail_what_became_of_it_under_their_key() -> None:
+    message = a_claimed(tries=1, payload={}, may_have_arrived=True)
+    fate = settle(Failed(reason="no such domain"), message, now=NOON, in_batch=True)
+    assert (fate.state, fate.error) == (MessageState.FAILED, "no such domain")
+
+
+def test_what_may_have_arrived_and_cannot_be_read_any_more_is_uncertain() -> None:
+    message = a_claimed(tries=MAX_TRIES - 1, payload={}, may_have_arrived=True)
+    assert put_off(message, "composing broke", now=NOON).state is MessageState.UNCERTAIN
+
+
+@pytest.mark.parametrize(
     ("outcome", "kind", "code"),
     [
         (Sent(provider_message_id="abc"), AttemptOutcome.SENT, None),
@@ -108,7 +146,7 @@ def test_what_may_have_arrived_is_uncertain_when_the_tries_are_used_up() -> None
 def test_each_attempt_has_its_entry_in_the_history(
     outcome: Outcome, kind: AttemptOutcome, code: str | None
 ) -> None:
-    attempt = attempt_of(outcome, started_at=NOON, seconds=0.0125)
+    attempt = attempt_of(outcome, seconds=0.0125)
     assert attempt is not None
     assert (attempt.outcome, attempt.code, attempt.duration_ms) == (kind, code, 12)
     assert attempt.reason == getattr(outcome, "reason", None)

@@ -116,10 +116,6 @@ class Accounts:
             )
         return way
 
-    def is_certain(self, message: Claimed) -> bool:
-        """Whether a mail that is to be tried again is known not to have arrived: those that may have are told by keys."""
-        return message.place is None and (message.provider or "") not in self.known_keys.kept
-
     def clear(self) -> list[tuple[Desk, list[Unit]]]:
         """Everything that waits."""
         return [(desk, desk.clear()) for desk in self._desks.values()]

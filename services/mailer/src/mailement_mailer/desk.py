@@ -207,7 +207,4 @@ class Desk:
 
 
 def _can_share(unit: Unit) -> bool:
-    """A mail that has gone out before goes under its own key again, and alone."""
-    return unit.batch is None and all(
-        job.message.payload is None and job.message.tries == 0 for job in unit.jobs
-    )
+    return unit.batch is None and not any(job.message.goes_alone for job in unit.jobs)

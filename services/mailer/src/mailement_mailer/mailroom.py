@@ -221,48 +221,59 @@ class Mailroom:
     async def _again(self, members: Sequence[Claimed]) -> None:
         """A mail or a batch that is frozen goes through the account that it went through before."""
         first = members[0]
+        if (doubt := self._doubt(first)) is not None:
+            await self._give_up(members, doubt)
+            return
         way = await self._accounts.way_back(first)
         if isinstance(way, NoRoute):
-            if self._accounts.is_certain(first):
-                await self._clerk.record([thawed(message, way.reason) for message in members])
-            else:
-                await self._wait(members, until=way.until)
-            return
-        desk = self._accounts.desk_of(way)
-        if self._is_forgotten(desk, first):
-            await self._give_up(members)
+            await self._without_a_way(members, way)
             return
         try:
             jobs = [_frozen_job(message, way) for message in members]
         except Exception as error:  # noqa: BLE001  a defect of ours: the next release may read what this cannot
             now, reason = self._clock.now(), f"composing broke: {type(error).__name__}: {error}"
-            await self._clerk.record(
-                [
-                    put_off(message, reason, now=now)
-                    if message.place is None
-                    else unclear(message, reason, now=now)
-                    for message in members
-                ]
-            )
+            end = put_off if first.place is None else unclear
+            await self._conclude_unsent(members, [end(message, reason, now=now) for message in members])
             return
+        desk = self._accounts.desk_of(way)
         desk.take_in_hand(members)
         batch = None if first.place is None else first.place.batch
         await self._line_up([Unit(jobs=jobs, batch=batch, is_frozen=True)])
 
-    def _is_forgotten(self, desk: Desk, message: Claimed) -> bool:
-        """Once its provider has forgotten the key, nobody can say any more whether the mail has arrived."""
-        kept = self._accounts.provider(desk).idempotent_for
-        if not kept or message.tries == 0 or message.first_attempt_at is None:
-            return False
-        return self._clock.now() >= message.first_attempt_at + kept
+    def _doubt(self, message: Claimed) -> str | None:
+        """Why nobody can find out any more whether a mail has arrived. None: asking again under its key would tell, it has
+        certainly not arrived, or somebody wished for it once more all the same.
+        """
+        if not message.may_have_arrived or message.provider is None:
+            return None
+        keys = self._accounts.known_keys
+        if message.account_id is None and message.provider != keys.own:
+            return f"it may have arrived, and {message.provider} does not carry this mail any more"
+        kept = keys.kept.get(message.provider)
+        if kept is None or message.first_attempt_at is None:
+            return None
+        if self._clock.now() < message.first_attempt_at + kept:
+            return None
+        return "it may have arrived, and the provider does not know its key any more"
 
-    async def _give_up(self, members: Sequence[Claimed]) -> None:
+    async def _without_a_way(self, members: Sequence[Claimed], way: NoRoute) -> None:
+        first = members[0]
+        if not first.may_have_arrived:
+            await self._conclude_unsent(members, [thawed(message, way.reason) for message in members])
+        elif way.stays_closed and first.provider not in self._accounts.known_keys.kept:
+            await self._give_up(members, f"it may have arrived, and its way is closed: {way.reason}")
+        else:
+            await self._wait(members, until=way.until)
+
+    async def _give_up(self, members: Sequence[Claimed], reason: str) -> None:
         now = self._clock.now()
-        reason = "it may have arrived, and the provider does not know its key any more"
-        fates = [unclear(message, reason, now=now) for message in members]
-        await self._clerk.record(fates)
-        for message, fate in zip(members, fates, strict=True):
-            tell(message, fate, seconds=0.0, now=now, provider=message.provider or "")
+        await self._conclude_unsent(members, [unclear(message, reason, now=now) for message in members])
+
+    async def _conclude_unsent(self, members: Sequence[Claimed], fates: Sequence[Fate]) -> None:
+        """What became of mails without anybody being asked to take them."""
+        await self._record(
+            members, fates, seconds=0.0, providers=[message.provider or "" for message in members]
+        )
 
     # Sending
 
@@ -274,8 +285,7 @@ class Mailroom:
 
     async def _send(self, desk: Desk, unit: Unit) -> None:
         provider = self._accounts.provider(desk)
-        began = self._clock.now()
-        jobs = await self._start(desk, provider, unit, began)
+        jobs = await self._start(desk, provider, unit)
         if not jobs:
             return
         started = time.monotonic()
@@ -283,34 +293,40 @@ class Mailroom:
             outcomes = await _hand_over(provider, unit, jobs)
         seconds = time.monotonic() - started
         refusal = self._accounts.judge(desk, outcomes)
-        now = self._clock.now()
         fates = settled(
             [job.message for job in jobs],
             outcomes,
             in_batch=unit.batch is not None,
-            started_at=began,
             seconds=seconds,
-            now=now,
+            now=self._clock.now(),
         )
-        await self._conclude(jobs, fates, seconds=seconds, now=now, provider=provider.name)
+        await self._conclude(jobs, fates, seconds=seconds, provider=provider.name)
         await self._accounts.report(desk, refusal)
 
     async def _conclude(
-        self, jobs: Sequence[Job], fates: Sequence[Fate], *, seconds: float, now: datetime, provider: str
+        self, jobs: Sequence[Job], fates: Sequence[Fate], *, seconds: float, provider: str
     ) -> None:
         """Writes down what became of mails, tells it, and gives back what they did not use."""
-        recorded = await self._clerk.record(fates)
-        for job, fate in zip(jobs, fates, strict=True):
-            if fate.id in recorded:
-                tell(job.message, fate, seconds=seconds, now=now, provider=provider)
-            else:
-                tell_lost(job.message, before="recording")
+        await self._record(
+            [job.message for job in jobs], fates, seconds=seconds, providers=[provider] * len(jobs)
+        )
         unused = [job.route for job, fate in zip(jobs, fates, strict=True) if fate.thaw]
         await self._accounts.give_back(unused)
 
-    async def _start(self, desk: Desk, provider: Provider, unit: Unit, now: datetime) -> list[Job]:
+    async def _record(
+        self, mails: Sequence[Claimed], fates: Sequence[Fate], *, seconds: float, providers: Sequence[str]
+    ) -> None:
+        recorded = await self._clerk.record(fates)
+        now = self._clock.now()
+        for message, fate, provider in zip(mails, fates, providers, strict=True):
+            if fate.id in recorded:
+                tell(message, fate, seconds=seconds, now=now, provider=provider)
+            else:
+                tell_lost(message, before="recording")
+
+    async def _start(self, desk: Desk, provider: Provider, unit: Unit) -> list[Job]:
         """Freezes the mails and notes that they go out; the answer lacks those that another mailer has taken over."""
-        lease_until = now + LEASE
+        lease_until = self._clock.now() + LEASE
         jobs = [_placed(job, unit, number) for number, job in enumerate(unit.jobs)]
         started = await self._clerk.start(
             [_departure(job, desk, provider, lease_until=lease_until) for job in jobs]

@@ -91,10 +91,11 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoRoute:
-    """Nobody may send for this brand and kind at present; ask again at `until`."""
+    """Nobody may send for this brand and kind at present; ask again at `until`. `stays_closed`: until an operator opens it."""
 
     until: datetime
     reason: str
+    stays_closed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,21 +153,21 @@ class RouteBook:
         page = self._page(brand_id) or await self._load(brand_id)
         now = self._clock.now()
         if page is None:
-            return NoRoute(until=now + _LOOK_AGAIN, reason="there is no such brand")
+            return _closed("there is no such brand", now)
         try:
             if sender_id is None:
                 return replace(self._default_route(page.routes), buckets=())
             way = next((way for way in page.routes.senders if way.sender.id == sender_id), None)
             if way is None or way.sender.account_id != account_id:
-                return NoRoute(until=now + _LOOK_AGAIN, reason="the sender is not there any more")
+                return _closed("the sender is not there any more", now)
             if way.account is not None and way.account.state is not MailAccountState.ACTIVE:
-                return NoRoute(until=now + _LOOK_AGAIN, reason="the mail account is paused or retired")
+                return _closed("the mail account is paused or retired", now)
             parked_until = None if way.account is None else way.account.parked_until
             if parked_until is not None and parked_until > now:
                 return NoRoute(until=parked_until, reason="the mail account is parked")
             return replace(self._route(page.routes, way, page.read_at), buckets=(), days=())
         except _Unusable as fault:
-            return NoRoute(until=now + _LOOK_AGAIN, reason=str(fault))
+            return _closed(str(fault), now)
 
     def forget(self, brand_id: BrandId | None = None) -> None:
         """Something has changed: look again, at once."""
@@ -285,6 +286,10 @@ class RouteBook:
             return None if sealed is None else self._keys.open(sealed, owner=owner)
         except CannotOpen as fault:
             raise _Unusable(str(fault)) from fault
+
+
+def _closed(reason: str, now: datetime) -> NoRoute:
+    return NoRoute(until=now + _LOOK_AGAIN, reason=reason, stays_closed=True)
 
 
 def _situation(

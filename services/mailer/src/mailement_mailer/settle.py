@@ -21,6 +21,7 @@ _JITTER: Final = 0.1
 # How long the mailer rests when no mail would have been taken and the provider did not say.
 DEFAULT_PAUSE: Final = timedelta(seconds=15)
 _REASON_CHARACTERS: Final = 500
+_IN_DOUBT: Final = "it may have arrived before"
 
 
 def settle(outcome: Outcome, message: Claimed, *, now: datetime, in_batch: bool = False) -> Fate:
@@ -41,17 +42,21 @@ def settle(outcome: Outcome, message: Claimed, *, now: datetime, in_batch: bool 
                 provider_message_id=None if provider_id is None else _storable(provider_id),
                 finished_at=now,
             )
+        case Failed() if message.may_have_arrived and not in_batch:
+            # What refuses it now need not be who took it before. Of a mail in a batch it is the answer under their key.
+            return _ended(MessageState.UNCERTAIN, message, tries, f"{_IN_DOUBT}: {outcome.reason}", now)
         case Failed():
             return _ended(MessageState.FAILED, message, tries, outcome.reason, now)
         case Uncertain():
             return _ended(MessageState.UNCERTAIN, message, tries, outcome.reason, now)
         case RetryLater(provider_wide=True) | RetryLater(held_back=True):
             return _not_taken(outcome, message, now, in_batch=in_batch)
-        case RetryLater(only_together=True):
-            # Certainly not taken; with a try behind it, it travels alone.
+        case RetryLater(only_together=True) if not message.may_have_arrived:
+            # Certainly not taken; with a try behind it, it goes alone.
             return replace(_again(outcome, message, tries, None, in_batch=False), thaw=True)
         case RetryLater() if tries >= MAX_TRIES:
-            state = MessageState.UNCERTAIN if outcome.may_have_arrived else MessageState.FAILED
+            in_doubt = outcome.may_have_arrived or message.may_have_arrived
+            state = MessageState.UNCERTAIN if in_doubt else MessageState.FAILED
             return _ended(state, message, tries, f"gave up after {tries} attempts: {outcome.reason}", now)
         case RetryLater():
             again_at = now + max(backoff(tries), outcome.after or timedelta())
@@ -65,7 +70,6 @@ def settled(
     outcomes: Sequence[Outcome],
     *,
     in_batch: bool,
-    started_at: datetime,
     seconds: float,
     now: datetime,
 ) -> list[Fate]:
@@ -73,7 +77,7 @@ def settled(
     fates = [
         replace(
             settle(outcome, message, now=now, in_batch=in_batch),
-            attempt=attempt_of(outcome, started_at=started_at, seconds=seconds),
+            attempt=attempt_of(outcome, seconds=seconds),
         )
         for message, outcome in zip(messages, outcomes, strict=True)
     ]
@@ -86,7 +90,7 @@ def settled(
     ]
 
 
-def attempt_of(outcome: Outcome, *, started_at: datetime, seconds: float) -> Attempt | None:
+def attempt_of(outcome: Outcome, *, seconds: float) -> Attempt | None:
     """The attempt for the message's history; None if the mail was held back, which is none."""
     match outcome:
         case Sent():
@@ -102,7 +106,6 @@ def attempt_of(outcome: Outcome, *, started_at: datetime, seconds: float) -> Att
         case _:
             assert_never(outcome)
     return Attempt(
-        started_at=started_at,
         outcome=kind,
         code=None if code is None else _storable(code),
         reason=None if reason is None else _storable(reason),
@@ -121,7 +124,8 @@ def put_off(message: Claimed, reason: str, *, now: datetime) -> Fate:
     """For a message that no mail could be made of by a defect of ours: again later, without an attempt."""
     tries = message.tries + 1
     if tries >= MAX_TRIES:
-        return refused(message, f"gave up after {tries} tries: {reason}", now=now)
+        end = unclear if message.may_have_arrived else refused
+        return end(message, f"gave up after {tries} tries: {reason}", now=now)
     fate = _again(RetryLater(reason=reason), message, tries, now + backoff(tries), in_batch=False)
     return replace(fate, attempts=message.attempts)
 
@@ -154,6 +158,7 @@ def _ended(state: MessageState, message: Claimed, tries: int, reason: str, now: 
         tries=tries,
         error=_storable(reason),
         finished_at=now,
+        may_have_arrived=state is MessageState.UNCERTAIN,
     )
 
 
@@ -163,11 +168,11 @@ def _not_taken(outcome: RetryLater, message: Claimed, now: datetime, *, in_batch
     A mail that nobody was asked to take before may go another way, and at once: its own way rests.
     """
     again_at = now + (outcome.after or DEFAULT_PAUSE)
-    if message.tries > 0:
+    if message.is_frozen:
         fate = _again(outcome, message, message.tries, again_at, in_batch=in_batch)
     else:
         not_before = again_at if outcome.held_back else None
-        fate = replace(_again(outcome, message, 0, not_before, in_batch=False), thaw=True)
+        fate = replace(_again(outcome, message, message.tries, not_before, in_batch=False), thaw=True)
     return replace(fate, attempts=message.attempts) if outcome.held_back else fate
 
 
@@ -182,6 +187,7 @@ def _again(
         tries=tries,
         not_before=not_before,
         error=_storable(outcome.reason),
+        may_have_arrived=outcome.may_have_arrived,
     )
 
 

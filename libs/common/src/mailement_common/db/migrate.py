@@ -1,4 +1,7 @@
-"""Forward-only migrations: numbered `.sql` files, each applied once, in order, in a transaction of its own."""
+"""Forward-only migrations: numbered `.sql` files, each applied once, in order, in a transaction of its own.
+
+One that builds an index `CONCURRENTLY` cannot be: its statements run one by one, and are such that they can be repeated.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +38,15 @@ class Migration:
     @property
     def checksum(self) -> str:
         return hashlib.sha256(self.sql.encode()).hexdigest()
+
+    @property
+    def is_concurrent(self) -> bool:
+        return " CONCURRENTLY " in self.sql
+
+    @property
+    def statements(self) -> list[str]:
+        """One by one; in such a migration no semicolon stands within a statement."""
+        return [text for text in self.sql.split(";") if text.strip()]
 
 
 def read_migrations(folder: Path) -> list[Migration]:
@@ -90,15 +102,24 @@ async def _take_turn(connection: asyncpg.Connection) -> None:
 
 
 async def _apply(connection: asyncpg.Connection, migration: Migration) -> None:
+    if migration.is_concurrent:
+        for statement in migration.statements:
+            await connection.execute(statement)
+        await _note(connection, migration)
+        return
     async with connection.transaction():
         await connection.execute("SET LOCAL lock_timeout = '5s'")
         await connection.execute(migration.sql)
-        await connection.execute(
-            "INSERT INTO schema_migrations (number, name, checksum) VALUES ($1, $2, $3)",
-            migration.number,
-            migration.name,
-            migration.checksum,
-        )
+        await _note(connection, migration)
+
+
+async def _note(connection: asyncpg.Connection, migration: Migration) -> None:
+    await connection.execute(
+        "INSERT INTO schema_migrations (number, name, checksum) VALUES ($1, $2, $3)",
+        migration.number,
+        migration.name,
+        migration.checksum,
+    )
 
 
 def _refuse_edited(migrations: list[Migration], applied: dict[int, str]) -> None:

@@ -163,6 +163,7 @@ def _claimed(row: asyncpg.Record, lease_token: UUID) -> Claimed:
         attempts=row["attempts"],
         tries=row["tries"],
         first_attempt_at=row["first_attempt_at"],
+        may_have_arrived=row["may_have_arrived"],
         provider=row["provider"],
         account_id=None if row["mail_account_id"] is None else MailAccountId(row["mail_account_id"]),
         sender_id=None if row["sender_id"] is None else SenderId(row["sender_id"]),

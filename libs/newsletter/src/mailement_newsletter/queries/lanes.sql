@@ -270,6 +270,7 @@ SELECT
     t.attempts,
     t.tries,
     t.first_attempt_at,
+    t.may_have_arrived,
     t.provider,
     t.sender_id,
     t.mail_account_id,
@@ -357,6 +358,7 @@ taken AS (
         lease_token = $2::uuid,
         lease_until = $3,
         tries = m.tries + f.was_interrupted::int,
+        may_have_arrived = m.may_have_arrived OR f.was_interrupted,
         error = CASE WHEN f.was_interrupted THEN 'the mailer fell silent while sending' ELSE m.error END
     FROM found AS f
     WHERE m.id = f.id AND m.id = ANY(ARRAY(SELECT k.id FROM found AS k))
@@ -394,6 +396,7 @@ SELECT
     t.attempts,
     t.tries,
     t.first_attempt_at,
+    t.may_have_arrived,
     t.provider,
     t.sender_id,
     t.mail_account_id,

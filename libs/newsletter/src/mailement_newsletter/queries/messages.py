@@ -56,7 +56,8 @@ class Claimed:
     """A message that is ours until the lease ends.
 
     `payload` is there if an earlier attempt has frozen it; then `provider`, `account_id` and `place` say which way it
-    took. `attempts` counts all of them, `tries` those that count against the schedule.
+    took. `attempts` counts all of them, `tries` those that count against the schedule. `may_have_arrived`: an earlier
+    attempt has left that open.
     """
 
     id: MessageId
@@ -73,12 +74,23 @@ class Claimed:
     attempts: int
     tries: int = 0
     first_attempt_at: datetime | None = None
+    may_have_arrived: bool = False
     provider: str | None = None
     account_id: MailAccountId | None = None
     sender_id: SenderId | None = None
     place: Place | None = None
     traceparent: str | None
     created_at: datetime
+
+    @property
+    def is_frozen(self) -> bool:
+        """Its bytes and its way are fixed: somebody was asked to take it before it was claimed this time."""
+        return self.payload is not None
+
+    @property
+    def goes_alone(self) -> bool:
+        """It is frozen under a key of its own, or a request that it shared was refused because of one of its mails."""
+        return self.is_frozen or self.tries > 0
 
     @property
     def key(self) -> str:
@@ -126,7 +138,6 @@ class Departure:
 class Attempt:
     """One hand-over to a provider, as the ledger keeps it. `code`: the provider's own word, such as `550` or `429`."""
 
-    started_at: datetime
     outcome: AttemptOutcome
     code: str | None
     reason: str | None
@@ -137,8 +148,9 @@ class Attempt:
 class Fate:
     """What became of a message, as the ledger keeps it.
 
-    `not_before`: when it will be tried again; `thaw`: nobody has ever taken it, so the next attempt may be another mail;
-    `attempt` None: there was none. In the state `sending`, it waits with its batch.
+    `not_before`: when it will be tried again; `may_have_arrived`: this attempt leaves it open; `thaw`: certainly nobody has
+    taken it, so the next attempt may be another mail; `attempt` None: there was none. In the state `sending`, it waits with
+    its batch.
     """
 
     id: MessageId
@@ -150,6 +162,7 @@ class Fate:
     provider_message_id: str | None = None
     error: str | None = None
     finished_at: datetime | None = None
+    may_have_arrived: bool = False
     thaw: bool = False
     attempt: Attempt | None = None
 
@@ -222,8 +235,8 @@ async def record(pool: asyncpg.Pool, fates: Sequence[Fate]) -> set[MessageId]:
         [fate.provider_message_id for fate in fates],
         [fate.error for fate in fates],
         [fate.finished_at for fate in fates],
+        [fate.may_have_arrived for fate in fates],
         [fate.thaw for fate in fates],
-        [attempt and attempt.started_at for attempt in attempts],
         [attempt and attempt.outcome for attempt in attempts],
         [attempt and attempt.code for attempt in attempts],
         [attempt and attempt.reason for attempt in attempts],

@@ -49,10 +49,10 @@ WITH fates AS MATERIALIZED (
     FROM
         unnest(
             $1::bigint [], $2::uuid [], $3::text [], $4::int [], $5::int [], $6::timestamptz [], $7::text [], $8::text [],
-            $9::timestamptz [], $10::boolean [], $11::timestamptz [], $12::text [], $13::text [], $14::text [], $15::int []
+            $9::timestamptz [], $10::boolean [], $11::boolean [], $12::text [], $13::text [], $14::text [], $15::int []
         ) AS r (
             id, lease_token, state, attempts, tries, not_before, provider_message_id, error,
-            finished_at, thaw, started_at, outcome, code, reason, duration_ms
+            finished_at, may_have_arrived, thaw, outcome, code, reason, duration_ms
         )
 ),
 
@@ -68,14 +68,16 @@ recorded AS (
         provider_message_id = coalesce(r.provider_message_id, m.provider_message_id),
         error = r.error,
         finished_at = r.finished_at,
+        -- What one attempt has left open is not settled by another that was refused.
+        may_have_arrived = NOT r.thaw AND (m.may_have_arrived OR r.may_have_arrived),
         payload = CASE WHEN NOT r.thaw THEN m.payload END,
         batch_id = CASE WHEN NOT r.thaw THEN m.batch_id END,
         batch_position = CASE WHEN NOT r.thaw THEN m.batch_position END,
         first_attempt_at = CASE WHEN NOT r.thaw THEN m.first_attempt_at END
     FROM fates AS r
     WHERE m.id = r.id AND m.id = ANY($1) AND m.lease_token = r.lease_token AND m.state IN ('claimed', 'sending')
-    RETURNING m.id, m.state, m.drip_id, m.drip_step_id, m.provider, m.mail_account_id, m.sender_id, r.attempts, r.started_at,
-        r.outcome, r.code, r.reason, r.duration_ms
+    RETURNING m.id, m.state, m.drip_id, m.drip_step_id, m.provider, m.mail_account_id, m.sender_id, r.attempts,
+        m.attempt_started_at, r.outcome, r.code, r.reason, r.duration_ms
 ),
 
 noted AS (
@@ -85,7 +87,7 @@ noted AS (
     SELECT
         r.id,
         r.attempts,
-        r.started_at,
+        r.attempt_started_at,
         r.provider,
         r.mail_account_id,
         r.sender_id,
@@ -146,7 +148,8 @@ RETURNING m.id;
 -- name: expire
 -- Mails whose mailer fell silent. Not on the wire yet, or with a provider that still knows their key: again.
 -- Anything else may have arrived, so it is shown and not repeated. Batches that go again are claimed as they are.
-WITH expired AS MATERIALIZED (
+-- The same for what may have arrived and has waited for its way to open until its key was forgotten.
+WITH silent AS MATERIALIZED (
     SELECT
         m.id,
         d.again,
@@ -174,16 +177,48 @@ WITH expired AS MATERIALIZED (
     FOR UPDATE OF m SKIP LOCKED
 ),
 
+forgotten AS MATERIALIZED (
+    SELECT f.id
+    FROM unnest($3::text [], $4::interval []) AS k (provider, kept)
+    CROSS JOIN LATERAL (
+        SELECT m.id
+        FROM messages AS m
+        WHERE
+            m.state = 'queued'
+            AND m.may_have_arrived
+            AND m.provider = k.provider
+            AND m.first_attempt_at <= $1::timestamptz - k.kept
+        ORDER BY m.first_attempt_at
+        LIMIT $2
+        FOR UPDATE SKIP LOCKED
+    ) AS f
+),
+
+expired AS MATERIALIZED (
+    SELECT
+        s.id,
+        s.again,
+        s.was_interrupted
+    FROM silent AS s
+    UNION ALL
+    SELECT
+        f.id,
+        false AS again,
+        false AS was_interrupted
+    FROM forgotten AS f
+),
+
 ended AS (
     UPDATE messages AS m SET
         state = CASE WHEN e.again THEN 'queued' ELSE 'uncertain' END,
         tries = m.tries + e.was_interrupted::int,
+        may_have_arrived = m.may_have_arrived OR e.was_interrupted,
         error = CASE WHEN e.was_interrupted THEN 'the mailer fell silent while sending' ELSE m.error END,
         finished_at = CASE WHEN NOT e.again THEN $1 END,
         lease_token = NULL,
         lease_until = NULL
     FROM expired AS e
-    WHERE m.id = e.id AND m.id = ANY(ARRAY(SELECT k.id FROM expired AS k)) AND m.state IN ('claimed', 'sending')
+    WHERE m.id = e.id AND m.id = ANY(ARRAY(SELECT k.id FROM expired AS k)) AND m.state IN ('queued', 'claimed', 'sending')
     RETURNING m.*, e.was_interrupted
 ),
 

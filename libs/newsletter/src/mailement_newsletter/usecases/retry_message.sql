@@ -21,6 +21,7 @@ UPDATE messages AS m SET
     batch_id = NULL,
     batch_position = NULL,
     first_attempt_at = NULL,
+    may_have_arrived = false,
     tries = 0,
     not_before = now(),
     error = NULL,
@@ -29,12 +30,15 @@ WHERE m.id = $1
 RETURNING m.drip_id, m.drip_step_id;
 
 -- name: as_it_is
--- It may have arrived: the same bytes under the same key, alone; whoever asked for it knows that it may arrive twice.
+-- It may have arrived: the same bytes under the same key, alone. If nobody knows the key any more ($2 false), whoever asked
+-- for it knows that it may arrive twice, so it may also go by another provider.
 UPDATE messages AS m SET
     state = 'queued',
     batch_id = NULL,
     batch_position = NULL,
     first_attempt_at = CASE WHEN $2 THEN m.first_attempt_at END,
+    provider = CASE WHEN $2 THEN m.provider END,
+    may_have_arrived = true,
     tries = 0,
     not_before = now(),
     error = NULL,
@@ -56,6 +60,7 @@ UPDATE messages AS m SET
     state = 'sending',
     lease_token = NULL,
     lease_until = now(),
+    may_have_arrived = true,
     tries = 0,
     error = NULL,
     finished_at = NULL
