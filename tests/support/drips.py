@@ -160,7 +160,7 @@ class Series:
     async def tick_dated(self, *, by: timedelta = timedelta(0)) -> int:
         """Moves the clock and enrols whom a date trigger concerns; returns how many."""
         self.now += by
-        return (await enroll_dated(self.pool, now=self.now, batch=100)).enrolled
+        return (await enroll_dated(self.pool, now=self.now, behind=0, batch=100)).enrolled
 
     async def retime(self, *, size: int = 100) -> None:
         await self.pool.execute("INSERT INTO drip_jobs (drip_id, kind) VALUES ($1, 'retime')", self.id)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -26,6 +27,7 @@ from mailement_newsletter.usecases.enroll_dated import enroll_dated
 from mailement_newsletter.usecases.leave import unsubscribe
 from mailement_newsletter.usecases.plan_dates import plan_dates
 from mailement_newsletter.usecases.report_event import report_event
+from mailement_newsletter.usecases.retry_failed_runs import retry_failed_runs
 from mailement_newsletter.usecases.subscribe import subscribe
 from mailement_newsletter.usecases.work_drip_jobs import work_drip_job
 from tests.support.brands import READER, Tenant
@@ -106,20 +108,49 @@ async def test_a_drip_that_is_refused_as_a_whole_does_not_starve_the_others(bran
     assert {run["attempts"] for run in await broken.runs()} == {1}
 
 
-async def test_a_date_that_cannot_be_enrolled_does_not_stop_the_others(brand: Tenant) -> None:
-    series = await Series.create(brand, mail("a"), trigger="date", trigger_field="day", trigger_days=0)
-    bad, good = await brand.subscriber("bad@example.com"), await brand.subscriber("good@example.com")
-    await brand.pool.executemany(
+async def _on_the_day(brand: Tenant, *, name: str = "series", **given: Any) -> Series:
+    """A drip that begins at nine on a day of its subscribers' own; NOON's is the one of `_due`."""
+    columns = {"trigger": "date", "trigger_field": "day", "trigger_days": 0, **given}
+    return await Series.create(brand, mail("a"), name=name, **columns)
+
+
+async def _due(series: Series, name: str, behind: timedelta = timedelta(0)) -> SubscriberId:
+    """Somebody whose day has come, to be taken behind those who are less `behind`."""
+    given = {"day": NOON.date().isoformat()}
+    subscriber = await series.brand.subscriber(f"{name}@example.com", custom_fields=given)
+    await series.pool.execute(
         "INSERT INTO drip_dates (drip_id, subscriber_id, brand_id, due_at) VALUES ($1, $2, $3, $4)",
-        [
-            (series.id, bad, brand.id, NOON - timedelta(minutes=1)),
-            (series.id, good, brand.id, NOON),
-        ],
+        series.id,
+        subscriber,
+        series.brand.id,
+        NOON - 3 * HOUR + behind,
     )
+    return subscriber
+
+
+async def test_a_date_that_cannot_be_enrolled_is_put_off_and_no_other(brand: Tenant) -> None:
+    await brand.field("day")
+    series = await _on_the_day(brand)
+    good = [await _due(series, "first")]
+    bad = await _due(series, "bad", timedelta(minutes=1))
+    good.append(await _due(series, "last", timedelta(minutes=2)))
     await _refuse(brand, "drip_enrollments", bad)
+    await enroll_dated(brand.pool, now=NOON, behind=0, batch=10)
+    assert [run["subscriber_id"] for run in await series.runs()] == good
+    left = await brand.pool.fetch("SELECT subscriber_id, due_at FROM drip_dates")
+    assert [(date["subscriber_id"], date["due_at"]) for date in left] == [(bad, NOON + HOUR)]
+
+
+async def test_a_drip_with_many_dates_does_not_keep_the_others_waiting(brand: Tenant) -> None:
+    await brand.field("day")
+    busy, other = [await _on_the_day(brand, name=name) for name in ("busy", "other")]
+    for number in range(5):
+        await _due(busy, f"busy{number}")
+    await _due(other, "other")
+    behind = 0
     for _ in range(2):
-        await enroll_dated(brand.pool, now=NOON, batch=10)
-    assert [run["subscriber_id"] for run in await series.runs()] == [good]
+        behind = (await enroll_dated(brand.pool, now=NOON, behind=behind, batch=2)).last_drip_id
+    assert (len(await busy.runs()), len(await other.runs())) == (3, 1)
 
 
 async def test_a_job_that_cannot_be_done_does_not_hold_up_the_others(brand: Tenant) -> None:
@@ -281,6 +312,43 @@ async def test_who_begins_anew_does_not_get_what_the_former_run_had_queued(brand
     assert await _mail_states(brand) == ["cancelled", "queued"]
 
 
+async def test_who_begins_anew_in_the_middle_of_a_batch_does_not_get_what_it_queues(brand: Tenant) -> None:
+    series = await Series.create(brand, mail("a"), mail("b", DAY), re_enroll="always")
+    subscriber = await brand.subscriber()
+    await series.enroll(subscriber)
+    command = Enroll(brand_id=brand.id, drip_id=series.id, who=ById(subscriber_id=subscriber))
+    await _meanwhile(brand, SQL["advance"], *ADVANCE, then=enroll(brand.pool, command))
+    assert [run["state"] for run in await series.runs()] == ["cancelled", "active"]
+    assert await _mail_states(brand) == ["cancelled"]
+    assert await series.tallies(0) == {"ran": 1, "cancelled": 1}
+
+
+async def test_a_date_that_begins_a_drip_anew_in_the_middle_of_a_batch_cancels_what_it_queues(
+    brand: Tenant,
+) -> None:
+    await brand.field("day")
+    series = await _on_the_day(brand, re_enroll="always", evergreen=True)
+    await series.enroll(await _due(series, "reader"))
+    await _meanwhile(
+        brand, SQL["advance"], *ADVANCE, then=enroll_dated(brand.pool, now=NOON, behind=0, batch=10)
+    )
+    assert [run["state"] for run in await series.runs()] == ["cancelled", "active"]
+    assert await _mail_states(brand) == ["cancelled"]
+
+
+async def test_who_leaves_in_the_middle_of_a_batch_does_not_get_what_it_queues_when_he_comes_back(
+    brand: Tenant,
+) -> None:
+    series = await Series.create(brand, mail("a"), mail("b", DAY))
+    subscriber = await brand.subscriber()
+    await series.enroll(subscriber)
+    leaves = unsubscribe(brand.pool, brand.id, ById(subscriber_id=subscriber))
+    await _meanwhile(brand, SQL["advance"], *ADVANCE, then=leaves)
+    await brand.subscriber()
+    assert await _mail_states(brand) == ["cancelled"]
+    assert await series.tallies(0) == {"ran": 1, "cancelled": 1}
+
+
 async def test_an_event_that_begins_a_drip_anew_cancels_what_was_queued_too(brand: Tenant) -> None:
     series = await Series.create(
         brand, mail("a"), trigger="event", trigger_event="looked", re_enroll="always", evergreen=True
@@ -342,6 +410,21 @@ async def test_of_many_enrolments_at_once_one_run_is_active(brand: Tenant) -> No
     }
 
 
+async def test_who_is_enrolled_while_failed_runs_are_retried_goes_on_in_the_new_run(brand: Tenant) -> None:
+    series = await Series.create(brand, mail("a", DAY), re_enroll="after_end")
+    both, failed = await brand.subscriber("both@example.com"), await brand.subscriber("failed@example.com")
+    for subscriber in (both, failed):
+        await series.enroll(subscriber)
+    await brand.pool.execute("UPDATE drip_enrollments SET state = 'failed', next_run_at = NULL")
+    retry = retry_failed_runs(brand.pool, brand.id, series.id)
+    await _meanwhile(brand, enrolling.SQL["enroll"], brand.id, None, both, series.id, None, then=retry)
+    assert [(run["subscriber_id"], run["state"]) for run in await series.runs()] == [
+        (both, "failed"),
+        (failed, "active"),
+        (both, "active"),
+    ]
+
+
 async def test_an_hourly_allowance_is_one_for_all_schedulers(brand: Tenant) -> None:
     series = await Series.create(brand, mail("a"), max_per_hour=600)
     for number in range(40):
@@ -382,6 +465,69 @@ async def test_a_date_that_is_moved_while_its_drip_is_paused_is_not_lost(brand: 
     await series.resume()
     assert await series.tick_dated() == 0
     series.now = await brand.pool.fetchval("SELECT due_at FROM drip_dates")
+    assert await series.tick_dated() == 1
+
+
+async def test_a_date_that_was_read_before_a_change_is_not_written_behind_it(brand: Tenant) -> None:
+    await brand.field("day")
+    await _on_the_day(brand)
+    subscriber = await brand.subscriber(custom_fields={"day": "2060-01-01"})
+
+    async def change(day: str) -> None:
+        await brand.pool.execute(
+            "UPDATE subscribers SET custom_fields = $2, version = version + 1 WHERE id = $1",
+            subscriber,
+            {"day": day},
+        )
+
+    async def plan() -> None:
+        async with brand.pool.acquire() as connection:
+            await plan_dates(connection, [subscriber])
+
+    await plan()
+    await change("2060-02-02")
+    async with brand.pool.acquire() as connection:
+        async with connection.transaction():
+            await connection.execute("SELECT FROM drip_dates FOR UPDATE")
+            late = asyncio.create_task(plan())
+            await _until_it_waits(brand, late)
+            await change("2060-03-03")
+            await plan_dates(connection, [subscriber])
+        await late
+    assert await brand.pool.fetchval("SELECT due_at FROM drip_dates") == datetime(2060, 3, 3, 9, tzinfo=UTC)
+
+
+async def test_a_plan_that_is_older_than_the_date_starts_nothing(brand: Tenant) -> None:
+    await brand.field("day")
+    series = await _on_the_day(brand)
+    subscriber = await _due(series, "reader")
+    await brand.pool.execute(
+        "UPDATE subscribers SET custom_fields = $2 WHERE id = $1", subscriber, {"day": "2031-06-07"}
+    )
+    await enroll_dated(brand.pool, now=NOON, behind=0, batch=10)
+    assert await series.runs() == []
+    assert await brand.pool.fetchval("SELECT due_at FROM drip_dates") == datetime(2031, 6, 7, 9, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("yearly", [False, True])
+async def test_a_date_that_is_due_is_not_lost_when_its_subscriber_changes(
+    brand: Tenant, yearly: bool
+) -> None:
+    await brand.field("day")
+    an_hour_ago = (await brand.pool.fetchval("SELECT now()")).replace(microsecond=0) - HOUR
+    series = await _on_the_day(brand, trigger_yearly=yearly, trigger_time=an_hour_ago.time(), state="paused")
+    subscriber = await brand.subscriber(custom_fields={"day": an_hour_ago.date().isoformat()})
+    await brand.pool.execute(
+        "INSERT INTO drip_dates (drip_id, subscriber_id, brand_id, due_at) VALUES ($1, $2, $3, $4)",
+        series.id,
+        subscriber,
+        brand.id,
+        an_hour_ago,
+    )
+    await brand.subscriber(first_name="Ada")
+    await tell_the_scheduler(brand)
+    await series.resume()
+    series.now = an_hour_ago + HOUR
     assert await series.tick_dated() == 1
 
 

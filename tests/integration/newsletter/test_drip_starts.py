@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -26,9 +26,11 @@ async def _start(
     confirmed: bool = True,
     topics: tuple[int, ...] = (),
     waiting: Sequence[SubscriberId] = (),
+    happened_at: datetime | None = None,
 ) -> int:
     occasion = Occasion(
         cause=EventId(uuid4()),
+        happened_at=happened_at or await brand.pool.fetchval("SELECT now()"),
         brand_id=brand.id,
         subscriber_id=subscriber,
         confirmed=confirmed,
@@ -78,6 +80,22 @@ async def test_who_has_been_through_a_drip_does_not_enter_it_again(brand: Tenant
     await _start(brand, subscriber)
     await brand.pool.execute("UPDATE drip_enrollments SET state = 'completed', next_run_at = NULL")
     assert await _start(brand, subscriber) == 0
+
+
+async def test_what_happened_during_a_run_starts_nothing_when_its_copy_comes_behind_the_end(
+    brand: Tenant,
+) -> None:
+    drip = await brand.drip(HOUR, trigger=DripTrigger.SUBSCRIBER_CONFIRMED)
+    await brand.pool.execute("UPDATE drips SET re_enroll = 'after_end' WHERE id = $1", drip)
+    subscriber = await brand.subscriber()
+    await _start(brand, subscriber)
+    heard = await brand.pool.fetchval("SELECT now()")
+    assert await _start(brand, subscriber, happened_at=heard) == 0
+    await brand.pool.execute(
+        "UPDATE drip_enrollments SET state = 'completed', next_run_at = NULL, ended_at = now()"
+    )
+    assert await _start(brand, subscriber, happened_at=heard) == 0
+    assert await _start(brand, subscriber) == 1
 
 
 @pytest.mark.parametrize("status", [one for one in SubscriberStatus if one is not SubscriberStatus.CONFIRMED])

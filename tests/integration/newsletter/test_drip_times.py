@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mailement_newsletter.catalog.brands import update_brand
@@ -36,43 +36,103 @@ async def _next_in_window(
     return found
 
 
+def _moment_of(day: date, hour: time, zone: str) -> datetime:
+    """As PostgreSQL reads a local time: by the clock of before where the hour is left out, of afterwards where it comes twice."""
+    later = datetime.combine(day, hour, ZoneInfo(zone)).replace(fold=1)
+    exists = later.astimezone(UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None) == later.replace(
+        tzinfo=None
+    )
+    return (later if exists else later.replace(fold=0)).astimezone(UTC)
+
+
 def _in_window(moment: datetime, zone: str, opens: time, closes: time, days: tuple[int, ...]) -> bool:
     """By the standard library: is one of the windows of this or the day before open at the moment?"""
     local = moment.astimezone(ZoneInfo(zone))
     for back in (0, 1):
         day = local.date() - timedelta(days=back)
-        starts = datetime.combine(day, opens, ZoneInfo(zone)).astimezone(UTC)
-        last = day + timedelta(days=1) if closes <= opens else day
-        ends = datetime.combine(last, closes, ZoneInfo(zone)).astimezone(UTC)
+        starts = _moment_of(day, opens, zone)
+        ends = _moment_of(day + timedelta(days=1) if closes <= opens else day, closes, zone)
         if day.isoweekday() in days and starts <= moment < ends:
             return True
     return False
 
 
+# Of each zone, moments at which its clocks change; in Apia and Kolkata and by UTC they do not any more.
+CHANGES = {
+    "UTC": [datetime(2027, 3, 28, 1, tzinfo=UTC)],
+    "Europe/Berlin": [datetime(2027, 3, 28, 1, tzinfo=UTC), datetime(2027, 10, 31, 1, tzinfo=UTC)],
+    "America/New_York": [datetime(2027, 3, 14, 7, tzinfo=UTC), datetime(2027, 11, 7, 6, tzinfo=UTC)],
+    "Asia/Kolkata": [datetime(2027, 3, 28, 1, tzinfo=UTC)],
+    # Half an hour, at two in the night.
+    "Australia/Lord_Howe": [datetime(2027, 4, 3, 15, tzinfo=UTC), datetime(2027, 10, 2, 15, 30, tzinfo=UTC)],
+    "Pacific/Apia": [datetime(2027, 4, 3, 14, tzinfo=UTC)],
+}
 quarter_hours = st.builds(time, st.integers(0, 23), st.sampled_from([0, 15, 30, 45]))
-
-
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    moment=st.datetimes(datetime(2026, 1, 1), datetime(2028, 12, 31)).map(  # noqa: DTZ001
+at_night = st.builds(time, st.integers(1, 3), st.sampled_from([0, 15, 30, 45]))
+any_moment = st.tuples(
+    st.sampled_from(ZONES),
+    st.datetimes(datetime(2026, 1, 1), datetime(2028, 12, 31)).map(  # noqa: DTZ001
         lambda naive: naive.replace(microsecond=0, tzinfo=UTC)
     ),
-    zone=st.sampled_from(ZONES),
-    opens=quarter_hours,
-    closes=quarter_hours,
+)
+around_a_change = st.sampled_from(ZONES).flatmap(
+    lambda zone: st.tuples(
+        st.just(zone),
+        st.builds(
+            lambda change, minutes: change + timedelta(minutes=minutes),
+            st.sampled_from(CHANGES[zone]),
+            st.integers(-36 * 60, 6 * 60),
+        ),
+    )
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    where=any_moment | around_a_change,
+    opens=quarter_hours | at_night,
+    closes=quarter_hours | at_night,
     days=st.sets(st.integers(1, 7), min_size=1).map(lambda found: tuple(sorted(found))),
 )
+# In Berlin half past two to three is left out in March, and comes twice in October.
+@example(
+    where=("Europe/Berlin", datetime(2027, 3, 27, 12, tzinfo=UTC)),
+    opens=clock(2, 30),
+    closes=clock(3),
+    days=(7,),
+)
+@example(
+    where=("Europe/Berlin", datetime(2027, 3, 21, 12, tzinfo=UTC)), opens=clock(2), closes=clock(3), days=(7,)
+)
+@example(
+    where=("Europe/Berlin", datetime(2027, 10, 30, 12, tzinfo=UTC)),
+    opens=clock(2, 15),
+    closes=clock(2, 45),
+    days=EVERY_DAY,
+)
 async def test_a_window_s_next_moment_lies_in_it_and_none_before_does(
-    database: Database, moment: datetime, zone: str, opens: time, closes: time, days: tuple[int, ...]
+    database: Database,
+    where: tuple[str, datetime],
+    opens: time,
+    closes: time,
+    days: tuple[int, ...],
 ) -> None:
+    zone, moment = where
     found = await _next_in_window(database, moment, zone, opens, closes, days)
-    # A window within the hour that a change of clocks leaves out is open for no time at all on that day.
     assert found >= moment
     assert _in_window(found, zone, opens, closes, days)
     probe = moment
     while probe < found and probe < moment + 3 * DAY:
         assert not _in_window(probe, zone, opens, closes, days), probe
         probe += timedelta(minutes=15) - timedelta(minutes=probe.minute % 15, seconds=probe.second)
+
+
+async def test_a_window_within_the_hour_that_is_left_out_does_not_open(database: Database) -> None:
+    """In Berlin there was nothing between two and three in the night to the 28th of March 2027, a Sunday."""
+    before = datetime(2027, 3, 27, 12, tzinfo=BERLIN)
+    for days, expected in ((EVERY_DAY, 29), ((7,), 28 + 7)):
+        found = await _next_in_window(database, before, "Europe/Berlin", clock(2, 30), clock(3), days)
+        assert found == datetime(2027, 3, 1, 2, 30, tzinfo=BERLIN) + timedelta(days=expected - 1)
 
 
 @pytest.mark.parametrize(

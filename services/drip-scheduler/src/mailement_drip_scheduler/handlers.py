@@ -79,7 +79,13 @@ def _reported(event: Envelope, work: Work) -> None:
     # Ended first: the event that is one drip's goal may begin the same drip anew.
     work.farewells.append(Farewell(brand_id=event.brand_id, subscriber_id=subscriber, event=name))
     work.occasions.append(
-        Occasion(cause=event.id, brand_id=event.brand_id, subscriber_id=subscriber, event=name)
+        Occasion(
+            cause=event.id,
+            happened_at=event.occurred_at,
+            brand_id=event.brand_id,
+            subscriber_id=subscriber,
+            event=name,
+        )
     )
 
 
@@ -129,6 +135,7 @@ def portions(events: Sequence[Envelope]) -> Iterator[Work]:
 def _signup(event: Envelope, *, confirmed: bool) -> Occasion:
     return Occasion(
         cause=event.id,
+        happened_at=event.occurred_at,
         brand_id=event.brand_id,
         subscriber_id=_subscriber(event),
         confirmed=confirmed,

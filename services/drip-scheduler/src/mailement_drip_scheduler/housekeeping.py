@@ -45,8 +45,11 @@ class Housekeeper:
         self._enrolled = enrolled
 
     async def enroll_dated(self, stop: asyncio.Event) -> None:
+        # Where the last batch ended, so that a drip with many dates does not keep the others waiting.
+        behind = 0
         while not stop.is_set():
-            done = await enroll_dated(self._pool, now=self._clock.now(), batch=_DATES_BATCH)
+            done = await enroll_dated(self._pool, now=self._clock.now(), behind=behind, batch=_DATES_BATCH)
+            behind = done.last_drip_id
             if done.enrolled:
                 log.info("drip.enrolled", enrolled=done.enrolled)
                 self._enrolled()
@@ -60,8 +63,8 @@ class Housekeeper:
 
     async def fold(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            if not await fold_tallies(self._pool, limit=_FOLD_ROWS):
-                await wait_for(stop, _FOLD_SECONDS)
+            await fold_tallies(self._pool, limit=_FOLD_ROWS)
+            await wait_for(stop, _FOLD_SECONDS)
 
     async def keep_months(self, stop: asyncio.Event) -> None:
         while not stop.is_set():

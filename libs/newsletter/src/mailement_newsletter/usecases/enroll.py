@@ -7,11 +7,15 @@ from typing import Final
 
 import asyncpg
 
+from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import SubscriberId
 from mailement_newsletter.commands import Enroll
 from mailement_newsletter.errors import CannotEnroll, DripNotFound, SubscriberNotFound
+from mailement_newsletter.ids import RunId
 from mailement_newsletter.rules.lifecycle import SubscriberStatus
+from mailement_newsletter.usecases.drip_rows import Executor, transaction
+from mailement_newsletter.usecases.restart_runs import restart_runs
 from mailement_newsletter.usecases.who import identifiers
 
 SQL: Final = queries_beside(__file__)
@@ -26,14 +30,10 @@ class Enrolled:
 
 async def enroll(pool: asyncpg.Pool, command: Enroll) -> Enrolled:
     """Carries the command out and commits. Raises DripNotFound, SubscriberNotFound, CannotEnroll."""
-    row = await pool.fetchrow(
-        SQL["enroll"],
-        command.brand_id,
-        *identifiers(command.who),
-        command.drip_id,
-        command.traceparent,
-    )
-    assert row is not None
+    row = await _enroll(pool, command)
+    if row["gives_way"] is not None:
+        async with transaction(pool) as connection:
+            row = await _begin_anew(connection, command)
     if row["drip_id"] is None:
         raise DripNotFound
     if row["subscriber_id"] is None:
@@ -45,6 +45,27 @@ async def enroll(pool: asyncpg.Pool, command: Enroll) -> Enrolled:
         drip_id=row["drip_id"],
         already_enrolled=not row["enrolled"],
     )
+
+
+async def _begin_anew(connection: Connection, command: Enroll) -> asyncpg.Record:
+    # Asked once more: from here on nobody who leaves comes in between.
+    row = await _enroll(connection, command)
+    if row["gives_way"] is None:
+        return row
+    await restart_runs(connection, [RunId(row["gives_way"])])
+    return await _enroll(connection, command)
+
+
+async def _enroll(executor: Executor, command: Enroll) -> asyncpg.Record:
+    row = await executor.fetchrow(
+        SQL["enroll"],
+        command.brand_id,
+        *identifiers(command.who),
+        command.drip_id,
+        command.traceparent,
+    )
+    assert row is not None
+    return row
 
 
 def _refuse(row: asyncpg.Record) -> None:

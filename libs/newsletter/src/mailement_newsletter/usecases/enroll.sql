@@ -1,5 +1,6 @@
 -- name: enroll
 -- Put a subscriber into a drip, as often as its policy allows; a pending one waits there for the confirmation.
+-- Tells which run has to give way first, if it is there that the policy begins anew.
 WITH who AS MATERIALIZED (
     SELECT
         s.id,
@@ -55,41 +56,12 @@ runs AS MATERIALIZED (
     WHERE k.drip_id = $4 AND k.subscriber_id = (SELECT w.id FROM who AS w)
 ),
 
-restarted AS (
-    UPDATE drip_enrollments AS e SET
-        state = 'cancelled',
-        exit_reason = 'restarted',
-        next_run_at = NULL,
-        ended_at = now()
-    WHERE
-        e.id = (
-            SELECT r.active_id
-            FROM runs AS r
-            CROSS JOIN drip AS d
-            CROSS JOIN who AS w
-            WHERE
-                d.re_enroll = 'always'
-                AND d.state IN ('live', 'paused')
-                AND d.delay IS NOT NULL
-                AND w.status IN ('pending', 'confirmed')
-                AND r.last_run < 32767
-        )
-        AND e.state = 'active'
-    RETURNING e.id, e.drip_id, e.subscriber_id
-),
-
-cancelled AS (
-    UPDATE messages AS m SET
-        state = 'cancelled',
-        error = 'drip_restarted',
-        finished_at = now()
-    FROM restarted AS r
-    WHERE
-        m.subscriber_id = r.subscriber_id
-        AND m.subscriber_id = ANY(ARRAY(SELECT x.subscriber_id FROM restarted AS x))
-        AND m.enrollment_id = r.id
-        AND m.state = 'queued'
-    RETURNING m.drip_id, m.drip_step_id
+entry AS (
+    SELECT drip_entry(d.re_enroll, r.last_run, r.active_id) AS verdict
+    FROM drip AS d
+    CROSS JOIN who AS w
+    CROSS JOIN runs AS r
+    WHERE d.state IN ('live', 'paused') AND d.delay IS NOT NULL AND w.status IN ('pending', 'confirmed')
 ),
 
 enrolled AS (
@@ -109,34 +81,20 @@ enrolled AS (
     FROM drip AS d
     CROSS JOIN who AS w
     CROSS JOIN runs AS r
-    WHERE
-        d.state IN ('live', 'paused')
-        AND d.delay IS NOT NULL
-        AND w.status IN ('pending', 'confirmed')
-        -- Without this look a repeated call would burn an id.
-        AND (
-            r.last_run IS NULL
-            OR (
-                r.last_run < 32767
-                AND (d.re_enroll = 'always' OR (d.re_enroll = 'after_end' AND r.active_id IS NULL))
-            )
-        )
-        AND (SELECT count(*) FROM restarted) >= 0
+    CROSS JOIN entry AS n
+    -- Without this look a repeated call would burn an id.
+    WHERE n.verdict = 'begin'
     ON CONFLICT DO NOTHING
     RETURNING id, drip_id, subscriber_id
 ),
 
 tallied AS (
-    INSERT INTO drip_tallies (drip_id, step_id, what, n)
-    SELECT e.drip_id, 0, 'enrolled', 1
+    INSERT INTO drip_tallies (drip_id, what, n)
+    SELECT
+        e.drip_id,
+        'enrolled',
+        1
     FROM enrolled AS e
-    UNION ALL
-    SELECT r.drip_id, 0, 'cancelled', 1
-    FROM restarted AS r
-    UNION ALL
-    SELECT c.drip_id, coalesce(c.drip_step_id, 0), 'cancelled', count(*)
-    FROM cancelled AS c
-    GROUP BY c.drip_id, c.drip_step_id
 ),
 
 told AS (
@@ -157,9 +115,11 @@ SELECT
     w.id AS subscriber_id,
     w.status AS subscriber_status,
     e.id IS NOT NULL AS enrolled,
-    r.last_run IS NOT NULL AS known
+    r.last_run IS NOT NULL AS known,
+    CASE WHEN n.verdict = 'anew' THEN r.active_id END AS gives_way
 FROM (SELECT 1) AS one
 LEFT JOIN drip AS d ON true
 LEFT JOIN who AS w ON true
 LEFT JOIN runs AS r ON true
+LEFT JOIN entry AS n ON true
 LEFT JOIN enrolled AS e ON true;

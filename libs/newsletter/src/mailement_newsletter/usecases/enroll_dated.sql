@@ -1,24 +1,29 @@
 -- name: enroll
--- Enrol those whose day has come, and write down their next one. Who is more than a day late is left out this time.
+-- Enrol those whose day has come, and write down their next one. Drips take turns, beginning behind one.
+-- Tells which runs have to give way first; the dates that began them anew stay due until then.
 WITH due AS MATERIALIZED (
     SELECT
         k.drip_id,
-        k.subscriber_id,
-        k.due_at
-    FROM drips AS d
+        k.subscriber_id
+    FROM (
+        SELECT d.id
+        FROM drips AS d
+        WHERE d.trigger = 'date' AND d.state = 'live' AND ($4::bigint IS NULL OR d.id = $4)
+        ORDER BY (d.id <= $2), d.id
+        -- The fence keeps the planner from sorting behind the join, where it would lock far more rows than it takes.
+        OFFSET 0
+    ) AS live
     CROSS JOIN LATERAL (
         SELECT
             t.drip_id,
-            t.subscriber_id,
-            t.due_at
+            t.subscriber_id
         FROM drip_dates AS t
-        WHERE t.drip_id = d.id AND t.due_at <= $1
+        WHERE t.drip_id = live.id AND t.due_at <= $1 AND ($5::bigint IS NULL OR t.subscriber_id = $5)
         ORDER BY t.due_at
-        LIMIT $2
+        LIMIT $3
         FOR UPDATE SKIP LOCKED
     ) AS k
-    WHERE d.trigger = 'date' AND d.state = 'live'
-    LIMIT $2
+    LIMIT $3
 ),
 
 asked AS MATERIALIZED (
@@ -26,21 +31,28 @@ asked AS MATERIALIZED (
         due.drip_id,
         d.brand_id,
         due.subscriber_id,
-        due.due_at,
-        d.trigger_yearly,
         coalesce(runs.last_run, 0) AS last_run,
         runs.active_id,
-        due.due_at > $1 - interval '1 day'
-        AND s.status = 'confirmed'
-        AND first_step.delay IS NOT NULL
-        AND coalesce(runs.last_run, 0) < 32767
-        -- A yearly occasion is a new one each year; while last year's run lasts, the policy says whether it gives way.
-        AND (
-            runs.last_run IS NULL
-            OR d.re_enroll = 'always'
-            OR ((d.re_enroll = 'after_end' OR d.trigger_yearly) AND runs.active_id IS NULL)
-        ) AS enrolls,
-        CASE WHEN d.re_enroll = 'always' THEN runs.active_id END AS restarts,
+        CASE
+            WHEN
+                s.status = 'confirmed'
+                AND first_step.delay IS NOT NULL
+                -- The plan may be older than the field, the zone or the drip, and who is more than a day late is left out.
+                AND drip_date_due(
+                    s.custom_fields ->> d.trigger_field,
+                    d.trigger_days,
+                    d.trigger_yearly,
+                    d.trigger_time,
+                    drip_zone(d.zone, d.brand_id, s.custom_fields),
+                    $1 - interval '1 day'
+                ) <= $1
+                THEN drip_entry(
+                    -- A yearly occasion is a new one each year, if last year's run is over.
+                    CASE WHEN d.trigger_yearly AND d.re_enroll = 'never' THEN 'after_end' ELSE d.re_enroll END,
+                    runs.last_run,
+                    runs.active_id
+                )
+        END AS entry,
         drip_due_at(
             $1, first_step.delay, first_step.kind, first_step.params,
             d.zone, d.brand_id, s.custom_fields, d.window_start, d.window_end, d.window_days
@@ -85,42 +97,22 @@ asked AS MATERIALIZED (
     ) AS runs
 ),
 
+done AS MATERIALIZED (
+    SELECT a.*
+    FROM asked AS a
+    WHERE a.entry IS DISTINCT FROM 'anew'
+),
+
 struck AS (
     DELETE FROM drip_dates AS k
-    USING asked AS a
+    USING done AS a
     WHERE k.drip_id = a.drip_id AND k.subscriber_id = a.subscriber_id AND a.next_date IS NULL
 ),
 
 planned AS (
     UPDATE drip_dates AS k SET due_at = a.next_date
-    FROM asked AS a
+    FROM done AS a
     WHERE k.drip_id = a.drip_id AND k.subscriber_id = a.subscriber_id AND a.next_date IS NOT NULL
-),
-
-restarted AS (
-    UPDATE drip_enrollments AS e SET
-        state = 'cancelled',
-        exit_reason = 'restarted',
-        next_run_at = NULL,
-        ended_at = $1
-    WHERE
-        e.id = ANY(ARRAY(SELECT a.restarts FROM asked AS a WHERE a.enrolls AND a.restarts IS NOT NULL))
-        AND e.state = 'active'
-    RETURNING e.id, e.drip_id, e.subscriber_id
-),
-
-cancelled AS (
-    UPDATE messages AS m SET
-        state = 'cancelled',
-        error = 'drip_restarted',
-        finished_at = now()
-    FROM restarted AS r
-    WHERE
-        m.subscriber_id = r.subscriber_id
-        AND m.subscriber_id = ANY(ARRAY(SELECT x.subscriber_id FROM restarted AS x))
-        AND m.enrollment_id = r.id
-        AND m.state = 'queued'
-    RETURNING m.drip_id, m.drip_step_id
 ),
 
 enrolled AS (
@@ -133,51 +125,53 @@ enrolled AS (
         $1,
         a.next_run_at,
         $1
-    FROM asked AS a
-    WHERE a.enrolls AND (SELECT count(*) FROM restarted) >= 0
+    FROM done AS a
+    WHERE a.entry = 'begin'
     ORDER BY a.drip_id, a.subscriber_id
     ON CONFLICT DO NOTHING
     RETURNING drip_id
 ),
 
 tallied AS (
-    INSERT INTO drip_tallies (drip_id, step_id, what, n)
-    SELECT e.drip_id, 0, 'enrolled', count(*)
+    INSERT INTO drip_tallies (drip_id, what, n)
+    SELECT
+        e.drip_id,
+        'enrolled',
+        count(*)
     FROM enrolled AS e
     GROUP BY e.drip_id
-    UNION ALL
-    SELECT r.drip_id, 0, 'cancelled', count(*)
-    FROM restarted AS r
-    GROUP BY r.drip_id
-    UNION ALL
-    SELECT c.drip_id, coalesce(c.drip_step_id, 0), 'cancelled', count(*)
-    FROM cancelled AS c
-    GROUP BY c.drip_id, c.drip_step_id
 )
 
 SELECT
     (SELECT count(*) FROM due)::int AS due,
-    (SELECT count(*) FROM enrolled)::int AS enrolled;
+    (SELECT count(*) FROM enrolled)::int AS enrolled,
+    coalesce((SELECT k.drip_id FROM due AS k ORDER BY (k.drip_id <= $2) DESC, k.drip_id DESC LIMIT 1), $2)::bigint AS last_drip_id,
+    ARRAY(SELECT a.active_id FROM asked AS a WHERE a.entry = 'anew' ORDER BY a.active_id) AS giving_way;
 
--- name: put_off
--- A date whose run the database refuses does not hold up the others.
-UPDATE drip_dates AS k SET due_at = k.due_at + interval '1 hour'
+-- name: due
+-- The dates that a claim would take, without taking them: for when a batch as a whole cannot be carried out.
+SELECT
+    k.drip_id,
+    k.subscriber_id
 FROM (
+    SELECT d.id
+    FROM drips AS d
+    WHERE d.trigger = 'date' AND d.state = 'live'
+    ORDER BY (d.id <= $2), d.id
+    OFFSET 0
+) AS live
+CROSS JOIN LATERAL (
     SELECT
         t.drip_id,
         t.subscriber_id
-    FROM drips AS d
-    CROSS JOIN LATERAL (
-        SELECT
-            x.drip_id,
-            x.subscriber_id
-        FROM drip_dates AS x
-        WHERE x.drip_id = d.id AND x.due_at <= $1
-        ORDER BY x.due_at
-        LIMIT 1
-        FOR UPDATE SKIP LOCKED
-    ) AS t
-    WHERE d.trigger = 'date' AND d.state = 'live'
-    LIMIT 1
-) AS head
-WHERE k.drip_id = head.drip_id AND k.subscriber_id = head.subscriber_id;
+    FROM drip_dates AS t
+    WHERE t.drip_id = live.id AND t.due_at <= $1
+    ORDER BY t.due_at
+    LIMIT $3
+) AS k
+LIMIT $3;
+
+-- name: put_off
+-- A date whose run the database refuses does not hold up the others.
+UPDATE drip_dates AS k SET due_at = $3::timestamptz + interval '1 hour'
+WHERE k.drip_id = $1 AND k.subscriber_id = $2 AND k.due_at <= $3;

@@ -12,6 +12,7 @@ from mailement_common.ids import BrandId, SubscriberId
 from mailement_newsletter.commands import Who
 from mailement_newsletter.errors import SubscriberNotFound
 from mailement_newsletter.rules.lifecycle import LEAVES_FROM, SubscriberStatus
+from mailement_newsletter.usecases.drip_rows import transaction
 from mailement_newsletter.usecases.who import identifiers
 
 SQL: Final = queries_beside(__file__)
@@ -47,7 +48,12 @@ async def mark_complained(
 async def _leave(
     pool: asyncpg.Pool, brand: BrandId, who: Who, to: SubscriberStatus, traceparent: str | None
 ) -> Left:
-    row = await pool.fetchrow(SQL["leave"], brand, *identifiers(who), to, LEAVES_FROM[to], traceparent)
-    if row is None:
-        raise SubscriberNotFound
+    async with transaction(pool) as connection:
+        row = await connection.fetchrow(
+            SQL["leave"], brand, *identifiers(who), to, LEAVES_FROM[to], traceparent
+        )
+        if row is None:
+            raise SubscriberNotFound
+        if row["changed"]:
+            await connection.execute(SQL["cancel_mails"], row["id"], to)
     return Left(subscriber_id=SubscriberId(row["id"]), changed=row["changed"])

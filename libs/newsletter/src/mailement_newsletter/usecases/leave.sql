@@ -1,5 +1,5 @@
 -- name: leave
--- Move a subscriber out of the list, once; its running drips end and its waiting mails are cancelled with it.
+-- Move a subscriber out of the list, once; its running drips end with it.
 WITH who AS (
     SELECT s.id
     FROM subscribers AS s
@@ -41,26 +41,14 @@ exited AS (
     RETURNING e.drip_id
 ),
 
-cancelled AS (
-    UPDATE messages AS m SET
-        state = 'cancelled',
-        error = 'subscriber_' || $4,
-        finished_at = now()
-    FROM changed AS c
-    WHERE m.subscriber_id = c.id AND m.state = 'queued'
-    RETURNING m.drip_id, m.drip_step_id
-),
-
 tallied AS (
-    INSERT INTO drip_tallies (drip_id, step_id, what, n)
-    SELECT e.drip_id, 0, 'exited', count(*)
+    INSERT INTO drip_tallies (drip_id, what, n)
+    SELECT
+        e.drip_id,
+        'exited',
+        count(*)
     FROM exited AS e
     GROUP BY e.drip_id
-    UNION ALL
-    SELECT m.drip_id, coalesce(m.drip_step_id, 0), 'cancelled', count(*)
-    FROM cancelled AS m
-    WHERE m.drip_id IS NOT NULL
-    GROUP BY m.drip_id, m.drip_step_id
 ),
 
 told AS (
@@ -79,3 +67,24 @@ SELECT
     f.id,
     EXISTS (SELECT FROM changed AS c WHERE c.id = f.id) AS changed
 FROM found AS f;
+
+-- name: cancel_mails
+-- Cancel what waits for somebody who has left. A statement of its own: it sees what was queued while the runs' rows were waited for.
+WITH cancelled AS (
+    UPDATE messages AS m SET
+        state = 'cancelled',
+        error = 'subscriber_' || $2,
+        finished_at = now()
+    WHERE m.subscriber_id = $1 AND m.state = 'queued'
+    RETURNING m.drip_id, m.drip_step_id
+)
+
+INSERT INTO drip_tallies (drip_id, step_id, what, n)
+SELECT
+    c.drip_id,
+    coalesce(c.drip_step_id, 0),
+    'cancelled',
+    count(*)
+FROM cancelled AS c
+WHERE c.drip_id IS NOT NULL
+GROUP BY c.drip_id, c.drip_step_id;

@@ -1,5 +1,6 @@
 -- name: enroll_triggered
 -- Enrol subscribers in the drips that an event starts, as often as each drip's policy allows; a copy of the event starts nothing.
+-- Tells which runs have to give way first, where it is there that the policy begins anew.
 WITH asked AS MATERIALIZED (
     SELECT DISTINCT ON (d.id, s.id)
         d.id AS drip_id,
@@ -7,7 +8,8 @@ WITH asked AS MATERIALIZED (
         s.id AS subscriber_id,
         e.cause,
         coalesce(runs.last_run, 0) AS last_run,
-        CASE WHEN d.re_enroll = 'always' THEN runs.active_id END AS restarts,
+        runs.active_id,
+        runs.entry,
         CASE
             WHEN s.status = 'confirmed' THEN drip_due_at(
                 now(), first_step.delay, first_step.kind, first_step.params,
@@ -15,7 +17,7 @@ WITH asked AS MATERIALIZED (
             )
         END AS next_run_at
     FROM jsonb_to_recordset($1) AS e (
-        brand_id bigint, subscriber_id bigint, cause uuid, confirmed boolean, topic_ids bigint [], event text
+        brand_id bigint, subscriber_id bigint, cause uuid, happened_at timestamptz, confirmed boolean, topic_ids bigint [], event text
     )
     INNER JOIN drips AS d
         ON
@@ -55,28 +57,18 @@ WITH asked AS MATERIALIZED (
         SELECT
             max(k.run_no) AS last_run,
             max(k.id) FILTER (WHERE k.state = 'active') AS active_id,
-            bool_or(k.cause = e.cause) AS told_before
+            drip_entry(d.re_enroll, max(k.run_no), max(k.id) FILTER (WHERE k.state = 'active')) AS entry,
+            bool_or(
+                k.cause = e.cause
+                -- It came during a run that did not give way, and this is its copy. What this very transaction has ended
+                -- was ended by the event itself, which may be the goal of one run and begin the next.
+                OR (d.re_enroll = 'after_end' AND e.happened_at BETWEEN k.enrolled_at AND k.ended_at AND k.ended_at <> now())
+            ) AS told_before
         FROM drip_enrollments AS k
         WHERE k.drip_id = d.id AND k.subscriber_id = s.id
     ) AS runs
-    WHERE
-        runs.last_run IS NULL
-        OR (
-            runs.told_before IS NOT TRUE
-            AND runs.last_run < 32767
-            AND (d.re_enroll = 'always' OR (d.re_enroll = 'after_end' AND runs.active_id IS NULL))
-        )
+    WHERE runs.entry IS NOT NULL AND runs.told_before IS NOT TRUE
     ORDER BY d.id, s.id
-),
-
-restarted AS (
-    UPDATE drip_enrollments AS e SET
-        state = 'cancelled',
-        exit_reason = 'restarted',
-        next_run_at = NULL,
-        ended_at = now()
-    WHERE e.id = ANY(ARRAY(SELECT a.restarts FROM asked AS a WHERE a.restarts IS NOT NULL)) AND e.state = 'active'
-    RETURNING e.id, e.drip_id, e.subscriber_id
 ),
 
 enrolled AS (
@@ -93,8 +85,7 @@ enrolled AS (
         a.next_run_at,
         now()
     FROM asked AS a
-    -- Asked for first: of a subscriber's runs through a drip one is active.
-    WHERE (SELECT count(*) FROM restarted) >= 0
+    WHERE a.entry = 'begin'
     ORDER BY a.drip_id, a.subscriber_id
     ON CONFLICT DO NOTHING
     RETURNING drip_id
@@ -105,19 +96,11 @@ tallied AS (
     SELECT e.drip_id, 'enrolled', count(*)
     FROM enrolled AS e
     GROUP BY e.drip_id
-    UNION ALL
-    SELECT r.drip_id, 'cancelled', count(*)
-    FROM restarted AS r
-    GROUP BY r.drip_id
 )
 
 SELECT
-    r.id,
-    r.subscriber_id,
-    'drip_restarted' AS reason,
-    (SELECT count(*) FROM enrolled)::int AS enrolled
-FROM (SELECT 1) AS one
-LEFT JOIN restarted AS r ON true;
+    (SELECT count(*) FROM enrolled)::int AS enrolled,
+    ARRAY(SELECT a.active_id FROM asked AS a WHERE a.entry = 'anew' ORDER BY a.active_id) AS giving_way;
 
 -- name: release_waiting
 -- Start the clock of runs that waited for their subscriber's confirmation.

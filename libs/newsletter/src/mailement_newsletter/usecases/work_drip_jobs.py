@@ -21,8 +21,6 @@ from mailement_newsletter.usecases.plan_dates import plan_dates
 SQL: Final = queries_beside(__file__)
 
 _ERROR_CHARACTERS: Final = 500
-# As `take_time` gives it.
-_RECOUNT_SECONDS: Final = 600.0
 
 log = logger(__name__)
 
@@ -85,8 +83,7 @@ async def _work(
             return Slice(seen=len(subscribers), reached=subscribers[-1] if subscribers else None)
         case DripJobKind.RECOUNT:
             await alone_with_tallies(connection)
-            await connection.execute(SQL["take_time"])
-            await connection.execute(SQL["recount"], drip, timeout=_RECOUNT_SECONDS)
+            await connection.execute(SQL["recount"], drip)
             return Slice(seen=0, reached=None)
         case _:
             assert_never(kind)

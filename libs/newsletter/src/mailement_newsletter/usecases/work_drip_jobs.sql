@@ -43,13 +43,8 @@ UPDATE drip_jobs SET
     not_before = CASE WHEN attempts >= 9 THEN 'infinity' ELSE now() + interval '1 minute' * (2 ^ attempts) END
 WHERE id = $1;
 
--- name: take_time
--- Counting very many runs takes longer than other statements may.
-SET LOCAL statement_timeout = '10min';
-
 -- name: recount
--- Count a drip's runs by looking. In one statement: what others count meanwhile is neither deleted nor seen. The steps' own
--- numbers stay: nothing finds a drip's mails without reading everybody's.
+-- Count a drip's runs by looking. In one statement: what others count meanwhile is neither deleted nor seen.
 WITH old AS (
     DELETE FROM drip_tallies AS t WHERE t.drip_id = $1 AND t.step_id = 0
 )
