@@ -3,16 +3,22 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from mailement_common.db.pool import new_pool
+from mailement_common.settings import DatabaseSettings
+from mailement_mailer import mailroom
 from mailement_mailer.providers.mime import build
 from mailement_mailer.providers.port import Failed, Outcome, RetryLater, Uncertain
 from mailement_mailer.providers.resend import ResendProvider
 from mailement_mailer.providers.smtp import SmtpProvider
 from mailement_mailer.settings import SmtpTls
 from mailement_mailer.settle import MAX_TRIES
+from mailement_newsletter.queries import messages
+from mailement_newsletter.queries.messages import KnownKeys
 from tests.support.database import Database
 from tests.support.fake_resend import API_KEY, fake_resend
 from tests.support.ledger import (
@@ -201,12 +207,17 @@ async def test_an_end_is_recorded_and_never_repeated(
 ) -> None:
     message = await ledger.message(await ledger.subscriber())
     provider = ScriptedProvider(outcome=outcome)
-    async with running(a_mailroom(ledger.pool, provider, clock)):
+    room = a_mailroom(ledger.pool, provider, clock)
+    async with running(room):
         await until_finished(ledger, [message])
         clock.advance(timedelta(days=2))
+        # In the same lane, so whoever takes it has looked at what is before it.
+        next_one = await ledger.message(await ledger.subscriber("next"), not_before=clock.now())
+        room.wake()
+        await until_finished(ledger, [next_one])
     row = await ledger.row(message)
     assert (row["state"], row["attempts"]) == (state, 1)
-    assert len(provider.mails) == 1
+    assert len(provider.mails) == 2
 
 
 async def test_trouble_of_the_provider_stops_the_others_and_fails_nobody(
@@ -467,6 +478,76 @@ async def test_what_a_mailer_has_in_hand_stays_its_own_however_slow_the_provider
         await until_finished(ledger, [message])
     assert await ledger.state(message) == "sent"
     assert (await ledger.row(message))["attempts"] == 1
+
+
+async def test_what_is_known_to_be_sent_is_sent_though_another_mailer_has_called_it_uncertain(
+    ledger: Ledger, clock: SetClock
+) -> None:
+    """The first one could not renew its leases for longer than they last."""
+    message = await ledger.message(await ledger.subscriber())
+    slow = ScriptedProvider(gate=asyncio.Event())
+    async with running(a_mailroom(ledger.pool, slow, clock, renew_seconds=3600)):
+        await until(lambda: _holds(slow.now_sending == 1), what="the mail is on the wire")
+        await messages.expire(
+            ledger.pool,
+            now=clock.now() + timedelta(minutes=1),
+            keys=KnownKeys(own="scripted", kept={}),
+            max_tries=MAX_TRIES,
+            limit=10,
+        )
+        assert await ledger.state(message) == "uncertain"
+        assert slow.gate is not None
+        slow.gate.set()
+        await until(lambda: _state_is(ledger, message, "sent"), what="it is sent after all")
+    assert await ledger.attempts(message) == [(1, "sent", None)]
+
+
+async def test_a_mailer_that_was_cut_off_takes_none_of_its_own_mails_for_lost(
+    ledger: Ledger, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease has ended, and it looks for such leases before it has told anybody that it lives."""
+    monkeypatch.setattr(mailroom, "_SWEEP_SECONDS", 0.05)
+    message = await ledger.message(await ledger.subscriber())
+    slow = ScriptedProvider(gate=asyncio.Event())
+    async with running(a_mailroom(ledger.pool, slow, clock, renew_seconds=3600)):
+        await until(lambda: _holds(slow.now_sending == 1), what="the mail is on the wire")
+        clock.advance(timedelta(minutes=5))
+        await until(partial(_leased_beyond, ledger, message, clock.now()), what="the lease is renewed")
+        assert await ledger.attempts(message) == []
+        assert slow.gate is not None
+        slow.gate.set()
+        await until_finished(ledger, [message])
+    assert await ledger.state(message) == "sent"
+
+
+async def test_an_outcome_outlives_a_lock_that_is_held_for_longer_than_a_statement_may_take(
+    ledger: Ledger, clock: SetClock, database: Database
+) -> None:
+    message = await ledger.message(await ledger.subscriber())
+    impatient = await new_pool(
+        DatabaseSettings(database_url=database.url),
+        name="test",
+        size=5,
+        server_settings={"statement_timeout": "200"},
+    )
+    slow = ScriptedProvider(gate=asyncio.Event())
+    with capture_logs() as lines:
+        async with running(a_mailroom(impatient, slow, clock)):
+            await until(lambda: _holds(slow.now_sending == 1), what="the mail is on the wire")
+            async with ledger.pool.acquire() as other, other.transaction():
+                await other.execute("LOCK TABLE messages IN SHARE MODE")
+                assert slow.gate is not None
+                slow.gate.set()
+                await until(partial(_was_cancelled, lines), what="the statement was cancelled")
+            await until_finished(ledger, [message])
+    await impatient.close()
+    assert await ledger.state(message) == "sent"
+
+
+async def _was_cancelled(lines: list[Any]) -> bool:
+    return any(
+        line["event"] == "database.unable" and line["reason"] == "QueryCanceledError" for line in lines
+    )
 
 
 async def _leased_beyond(ledger: Ledger, message: int, moment: datetime) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from mailement_common.ids import BrandId
 from mailement_newsletter.commands import ById
-from mailement_newsletter.ids import BatchId
+from mailement_newsletter.ids import BatchId, MessageId
 from mailement_newsletter.queries import lanes, messages
 from mailement_newsletter.queries.lanes import Claims, Portion
 from mailement_newsletter.queries.messages import Attempt, Claimed, Departure, Expired, Fate, KnownKeys, Place
@@ -18,6 +18,7 @@ from mailement_newsletter.rules.lanes import Lane
 from mailement_newsletter.rules.messages import AttemptOutcome, MessageState
 from mailement_newsletter.rules.senders import MailKind
 from mailement_newsletter.usecases.leave import unsubscribe
+from mailement_newsletter.usecases.retry_message import retry_message
 from tests.support.database import Database
 from tests.support.ledger import Ledger, new_ledger
 from tests.support.mails import NOON
@@ -219,6 +220,42 @@ async def test_every_attempt_is_in_the_history_also_one_that_was_cut_off(ledger:
     assert await ledger.attempts(message) == [(1, "interrupted", None), (2, "failed", "422")]
     row = await ledger.row(message)
     assert (row["state"], row["attempts"], row["tries"]) == ("failed", 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome"),
+    [(MessageState.SENT, AttemptOutcome.SENT), (MessageState.QUEUED, AttemptOutcome.RETRY)],
+)
+async def test_a_mailer_that_was_not_heard_for_a_while_tells_what_became_of_its_mail(
+    ledger: Ledger, state: MessageState, outcome: AttemptOutcome
+) -> None:
+    (message,) = await ledger.messages(1)
+    claimed = await claim_one(ledger)
+    await start_one(ledger, claimed, provider="smtp")
+    await expire(ledger)
+    assert await ledger.state(message) == "uncertain"
+    attempt = Attempt(outcome=outcome, code="250", reason=None, duration_ms=12)
+    late = fate(claimed, state, attempt=attempt)
+    assert await messages.record(ledger.pool, [late]) == {message}
+    row = await ledger.row(message)
+    assert (row["state"], row["tries"], row["lease_token"], row["finished_at"]) == (state, 1, None, None)
+    assert await ledger.attempts(message) == [(1, outcome, "250")]
+    assert await messages.record(ledger.pool, [late]) == set(), "it has been said once"
+    counts = await ledger.pool.fetch(
+        "SELECT what, sum(n)::int AS n FROM drip_tallies GROUP BY what HAVING sum(n) <> 0"
+    )
+    assert [tuple(each) for each in counts] == ([("sent", 1)] if state is MessageState.SENT else [])
+
+
+async def test_a_mailer_that_comes_back_says_nothing_of_a_mail_that_goes_out_again(ledger: Ledger) -> None:
+    (message,) = await ledger.messages(1)
+    claimed = await claim_one(ledger)
+    await start_one(ledger, claimed, provider="smtp")
+    await expire(ledger)
+    async with ledger.pool.acquire() as connection:
+        await retry_message(connection, MessageId(message), brand_id=BrandId(ledger.brand_id))
+    assert await messages.record(ledger.pool, [fate(claimed, MessageState.SENT)]) == set()
+    assert await ledger.state(message) == "queued"
 
 
 async def test_an_account_and_a_sender_stay_with_a_frozen_mail(ledger: Ledger) -> None:

@@ -43,7 +43,7 @@ class Clerk:
         return await self._start(departures)
 
     async def record(self, fates: Sequence[Fate]) -> set[MessageId]:
-        """Those that were still ours."""
+        """Those that were still ours, or that nobody has touched since they ceased to be."""
         return await self._record(fates)
 
     async def close(self) -> None:
@@ -66,7 +66,8 @@ async def _patiently(work: Callable[[], Awaitable[ResultT]]) -> ResultT:
     while True:
         try:
             return await work()
-        except DATABASE_UNABLE as error:
+        # Somebody who locks the ledger for longer than a statement may take is no reason to forget either.
+        except (*DATABASE_UNABLE, asyncpg.QueryCanceledError) as error:
             pause = next(waits)
             log.warning("database.unable", reason=type(error).__name__, retry_in_seconds=pause)
             await asyncio.sleep(pause)

@@ -71,6 +71,7 @@ class Mailroom:
         self._book = book
         self._composer = composer
         self._clock = clock
+        self._renewed_at = clock.now()
         self._signing = signing
         self._clerk = Clerk(pool, clock)
         self._accounts = Accounts(
@@ -203,6 +204,7 @@ class Mailroom:
 
     async def _repeat(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
+            await self._outlive_an_outage()
             now = self._clock.now()
             batches = await lanes.claim_batches(
                 self._pool,
@@ -380,15 +382,26 @@ class Mailroom:
         """As long as this process lives, what it has in hand stays its own: however slow a provider is, a crash shows soon."""
         while True:
             await asyncio.sleep(self._renew_seconds)
-            if not (in_hand := self._accounts.in_hand):
-                continue
             try:
-                await messages.renew(self._pool, in_hand, lease_until=self._clock.now() + LEASE)
+                await self._renew_in_hand()
             except (*DATABASE_UNABLE, asyncpg.PostgresError) as error:
-                log.warning("message.not_renewed", messages=len(in_hand), reason=type(error).__name__)
+                in_hand = len(self._accounts.in_hand)
+                log.warning("message.not_renewed", messages=in_hand, reason=type(error).__name__)
+
+    async def _renew_in_hand(self) -> None:
+        now = self._clock.now()
+        if in_hand := self._accounts.in_hand:
+            await messages.renew(self._pool, in_hand, lease_until=now + LEASE)
+        self._renewed_at = now
+
+    async def _outlive_an_outage(self) -> None:
+        """Before leases that have ended are taken: while the database was away ours may have ended, and we are not silent."""
+        if self._clock.now() >= self._renewed_at + LEASE / 2:
+            await self._renew_in_hand()
 
     async def _sweep(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
+            await self._outlive_an_outage()
             expired = await messages.expire(
                 self._pool,
                 now=self._clock.now(),

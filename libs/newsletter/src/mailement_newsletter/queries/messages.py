@@ -10,6 +10,7 @@ from uuid import UUID
 
 import asyncpg
 
+from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId, SubscriberId
 from mailement_newsletter.ids import BatchId, DripId, MessageId, StepId
@@ -222,9 +223,23 @@ async def start(pool: asyncpg.Pool, departures: Sequence[Departure], *, now: dat
 
 
 async def record(pool: asyncpg.Pool, fates: Sequence[Fate]) -> set[MessageId]:
-    """Writes outcomes down; the answer lacks those whose lease another mailer has taken over."""
+    """Writes outcomes down; the answer lacks those whose lease another mailer has taken over.
+
+    What has become `uncertain` meanwhile, since this mailer could not be heard, is so no longer.
+    """
+    recorded = await _record(pool, fates)
+    late = [fate for fate in fates if fate.id not in recorded]
+    if not late:
+        return recorded
+    async with pool.acquire() as connection, connection.transaction():
+        rows = await connection.fetch(SQL["reopen"], *_ours(late))
+        reopened = {row["id"] for row in rows}
+        return recorded | await _record(connection, [fate for fate in late if fate.id in reopened])
+
+
+async def _record(executor: asyncpg.Pool | Connection, fates: Sequence[Fate]) -> set[MessageId]:
     attempts = [fate.attempt for fate in fates]
-    rows = await pool.fetch(
+    rows = await executor.fetch(
         SQL["record"],
         [fate.id for fate in fates],
         [fate.lease_token for fate in fates],
@@ -293,5 +308,5 @@ async def expire(
     ]
 
 
-def _ours(claimed: Sequence[Claimed]) -> tuple[list[MessageId], list[UUID]]:
+def _ours(claimed: Sequence[Claimed | Fate]) -> tuple[list[MessageId], list[UUID]]:
     return [message.id for message in claimed], [message.lease_token for message in claimed]

@@ -97,6 +97,12 @@ noted AS (
         r.duration_ms
     FROM recorded AS r
     WHERE r.outcome IS NOT NULL
+    -- It was taken for interrupted.
+    ON CONFLICT (message_id, number, started_at) DO UPDATE SET
+        outcome = excluded.outcome,
+        code = excluded.code,
+        reason = excluded.reason,
+        duration_ms = excluded.duration_ms
 ),
 
 tallied AS (
@@ -113,6 +119,32 @@ tallied AS (
 
 SELECT r.id
 FROM recorded AS r;
+
+-- name: reopen
+-- Mails that are uncertain because their mailer fell silent, and that it speaks of after all: nobody has touched them since.
+WITH reopened AS (
+    UPDATE messages AS m SET
+        state = 'sending',
+        finished_at = NULL
+    FROM unnest($1::bigint [], $2::uuid []) AS r (id, lease_token)
+    WHERE m.id = r.id AND m.id = ANY($1) AND m.lease_token = r.lease_token AND m.state = 'uncertain'
+    RETURNING m.id, m.drip_id, m.drip_step_id
+),
+
+uncounted AS (
+    INSERT INTO drip_tallies (drip_id, step_id, what, n)
+    SELECT
+        r.drip_id,
+        coalesce(r.drip_step_id, 0),
+        'uncertain',
+        -count(*)
+    FROM reopened AS r
+    WHERE r.drip_id IS NOT NULL
+    GROUP BY r.drip_id, r.drip_step_id
+)
+
+SELECT r.id
+FROM reopened AS r;
 
 -- name: renew
 -- Mails that a mailer still has in hand stay its own.
@@ -215,7 +247,8 @@ ended AS (
         may_have_arrived = m.may_have_arrived OR e.was_interrupted,
         error = CASE WHEN e.was_interrupted THEN 'the mailer fell silent while sending' ELSE m.error END,
         finished_at = CASE WHEN NOT e.again THEN $1 END,
-        lease_token = NULL,
+        -- Whoever was on the wire with it may come back and tell what became of it.
+        lease_token = CASE WHEN NOT e.again THEN m.lease_token END,
         lease_until = NULL
     FROM expired AS e
     WHERE m.id = e.id AND m.id = ANY(ARRAY(SELECT k.id FROM expired AS k)) AND m.state IN ('queued', 'claimed', 'sending')

@@ -34,6 +34,7 @@ RETURNING m.drip_id, m.drip_step_id;
 -- for it knows that it may arrive twice, so it may also go by another provider.
 UPDATE messages AS m SET
     state = 'queued',
+    lease_token = NULL,
     batch_id = NULL,
     batch_position = NULL,
     first_attempt_at = CASE WHEN $2 THEN m.first_attempt_at END,
