@@ -12,6 +12,7 @@ import pytest
 from mailement_newsletter.queries.pacing import give_back, observe, reserve, slow_down
 from mailement_newsletter.rules.pacing import Bucket, DayQuota, Grant, Want, bucket_for
 from tests.support.database import Database
+from tests.support.ledger import until
 
 NOON = datetime(2030, 1, 31, 12, tzinfo=UTC)
 TODAY = date(2030, 1, 31)
@@ -282,3 +283,33 @@ async def test_no_window_of_a_shared_bucket_holds_more_than_its_limit(pool: asyn
     worst = max(sum(start <= moment < start + 1 for moment in left) for start in left)
     assert worst <= 20
     assert len(left) >= 0.9 * 6 * 18
+
+
+async def test_days_are_given_back_in_the_order_in_which_they_are_taken_whatever_the_collation(
+    pool: asyncpg.Pool,
+) -> None:
+    """A collation that passes over punctuation, as that of most languages does, puts the second key first."""
+    await pool.execute(
+        """CREATE COLLATION wordly (provider = icu, locale = 'en-u-ka-shifted');
+        ALTER TABLE sending_days ALTER COLUMN key TYPE text COLLATE wordly"""
+    )
+    first, second = (DayQuota(key=f"domain:{name}.example", day=TODAY, limit=9) for name in ("a-c", "ab"))
+    want = Want(mails=1, days=[second, first])
+    await ask(pool, want)
+    async with pool.acquire() as holder, holder.transaction():
+        await holder.execute("SELECT 1 FROM sending_days WHERE key = $1 FOR UPDATE", first.key)
+        giving_back = asyncio.create_task(give_back(pool, [want]))
+        await until(lambda: _somebody_waits(pool), what="it waits for the first day")
+        free = await pool.fetchval(
+            "SELECT key FROM sending_days WHERE key = $1 FOR UPDATE SKIP LOCKED", second.key
+        )
+    await giving_back
+    assert free == second.key
+
+
+async def _somebody_waits(pool: asyncpg.Pool) -> bool:
+    return bool(
+        await pool.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+    )

@@ -8,7 +8,7 @@ FROM reserve_pace($1, $2, $3, $4, $5, $6, $7, $8, $9) WITH ORDINALITY AS r (mail
 ORDER BY r.n;
 
 -- name: give_back
--- What a day granted and did not leave. In the order that reserve locks them.
+-- What a day granted and did not leave. In the order that reserve locks them, which is that of code points.
 WITH locked AS MATERIALIZED (
     SELECT
         s.key,
@@ -16,7 +16,7 @@ WITH locked AS MATERIALIZED (
         g.mails
     FROM unnest($1::text [], $2::date [], $3::int []) AS g (key, day, mails)
     INNER JOIN sending_days AS s ON g.key = s.key AND g.day = s.day
-    ORDER BY s.key, s.day
+    ORDER BY s.key COLLATE "C", s.day
     FOR UPDATE OF s
 )
 
