@@ -39,7 +39,7 @@ class _Known:
 
 @dataclass(slots=True)
 class FakeResend:
-    """`refusals`: answers for the next requests, (status, name, headers). `drop`: take mails, answer nothing.
+    """`refusals`: answers for the next requests, (status, name, headers), with `words`. `drop`: take mails, answer nothing.
     `break_after_taking`: take mails, answer 500.
 
     `slow`: mails are taken when it opens; `hold_answer`: they are taken at once and answered when it opens. `per_second`:
@@ -54,6 +54,7 @@ class FakeResend:
     keys: list[str] = field(default_factory=list)
     refused_for_rate: int = 0
     refusals: list[tuple[int, str, dict[str, str]]] = field(default_factory=list)
+    words: str = "no"
     drop: bool = False
     break_after_taking: bool = False
     answer: bytes | None = None
@@ -101,7 +102,7 @@ class FakeResend:
         if authorization.removeprefix("Bearer ") not in self.api_keys:
             return _fault(403, "invalid_api_key")
         if self.refusals:
-            return _fault(*self.refusals.pop(0))
+            return _fault(*self.refusals.pop(0), message=self.words)
         if self._is_over_the_limit():
             self.refused_for_rate += 1
             return _fault(429, "rate_limit_exceeded", {"retry-after": "1"})

@@ -226,6 +226,26 @@ async def test_a_batch_that_is_refused_as_a_whole_may_go_mail_by_mail(
     assert all(isinstance(outcome, RetryLater) and outcome.only_together for outcome in outcomes)
 
 
+@pytest.mark.parametrize("status", [401, 403, 409, 422, 429, 500])
+async def test_what_is_said_of_one_brand_of_a_batch_is_not_told_to_the_others(
+    fake: FakeResend, provider: ResendProvider, status: int
+) -> None:
+    fake.words = "The acme.example domain is not verified"
+    fake.refuse_next(status, "validation_error")
+    for outcome in await provider.send_batch("batch:1", some_mails(2)):
+        assert not isinstance(outcome, Sent)
+        assert "acme" not in outcome.reason
+        assert "validation_error" in outcome.reason
+
+
+async def test_a_refusal_says_why_without_addresses(fake: FakeResend, provider: ResendProvider) -> None:
+    fake.words = "Invalid `to` field: ada@example.org."
+    fake.refuse_next(422, "validation_error")
+    outcome = await provider.send(a_mail())
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "422 validation_error: Invalid `to` field: <address>"
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -7,6 +7,7 @@ from typing import Final
 
 # All that anybody may take for a line's end, the other control characters, and halves of surrogate pairs.
 _BREAKING: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_MAIL_ADDRESS: Final = re.compile(r"<?[^\s<>@:,;\"'()]+@[^\s<>@:,;\"'()]+>?")
 _UNSTORABLE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -18,6 +19,11 @@ def one_line(text: str) -> str:
 def is_one_line(text: str) -> bool:
     """Whether nothing in this text could end a header."""
     return _BREAKING.search(text) is None
+
+
+def without_addresses(text: str) -> str:
+    """Servers repeat addresses, and what they say goes into the log."""
+    return _MAIL_ADDRESS.sub("<address>", text)
 
 
 def many_lines(text: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import aiohttp
 import orjson
 
+from mailement_common.logs import logger
 from mailement_mailer.providers.port import (
     Failed,
     Fault,
@@ -23,7 +24,7 @@ from mailement_mailer.providers.port import (
     Sent,
     Uncertain,
 )
-from mailement_mailer.text import one_line, shortened
+from mailement_mailer.text import one_line, shortened, without_addresses
 from mailement_newsletter.rules.mail_keys import RESEND_KEPT
 
 _KEY_CHARACTERS: Final = 256
@@ -45,6 +46,9 @@ _CONCURRENT_PAUSE: Final = timedelta(seconds=5)
 _LONGEST_PAUSE: Final = timedelta(hours=1)
 # `2;w=1`: two requests in a second (draft-ietf-httpapi-ratelimit-headers).
 _POLICY: Final = re.compile(r'\s*(?:"[^"]*";q=)?(?P<limit>[0-9]{1,9})\s*;\s*w=(?P<window>[0-9]{1,6})')
+_NAME: Final = re.compile(r"[a-z0-9_]{1,64}")
+
+log = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,11 +195,14 @@ def _id(item: object) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _refusal(answer: _Answer) -> Outcome:
+def _refusal(answer: _Answer, *, with_words: bool = True) -> Outcome:
+    """`with_words`: the reason says what Resend says, and not only its name for it."""
     status = answer.status
     fault = _document(answer.body)
-    name = str(fault.get("name", "")) if isinstance(fault, dict) else ""
-    reason = f"{status} {name}: {_text(fault)}" if isinstance(fault, dict) and name else f"{status}"
+    name = _name(fault)
+    reason = f"{status} {name}".strip()
+    if with_words and name:
+        reason = f"{reason}: {_text(fault)}"
     code = str(status)
     match status:
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
@@ -241,10 +248,14 @@ def _refusal(answer: _Answer) -> Outcome:
 
 
 def _refusal_of_all(answer: _Answer) -> Outcome:
-    """The request was too large or is not understood, or one mail's sender spoils it: alone, the others may be taken."""
-    refusal = _refusal(answer)
+    """The request was too large or is not understood, or one mail's sender spoils it: alone, the others may be taken.
+
+    Its mails are of several brands, and what is said of one brand's domain is not for the others to read.
+    """
+    refusal = _refusal(answer, with_words=False)
     match refusal:
         case Failed() | RetryLater(fault=Fault.AUTH, provider_wide=False):
+            log.warning("resend.batch_refused", code=refusal.code, reason=_text(_document(answer.body)))
             return RetryLater(reason=refusal.reason, code=refusal.code, only_together=True)
         case _:
             return refusal
@@ -257,8 +268,15 @@ def _document(body: bytes) -> Any:  # noqa: ANN401  any JSON value, None for non
         return None
 
 
-def _text(fault: Mapping[str, object]) -> str:
-    return shortened(one_line(str(fault.get("message", ""))), 200)
+def _name(fault: object) -> str:
+    """Resend's name for what is wrong, such as `validation_error`; empty for none."""
+    name = fault.get("name") if isinstance(fault, dict) else None
+    return name if isinstance(name, str) and _NAME.fullmatch(name) else ""
+
+
+def _text(fault: object) -> str:
+    words = fault.get("message", "") if isinstance(fault, dict) else ""
+    return shortened(without_addresses(one_line(str(words))), 200)
 
 
 def _pause(headers: Mapping[str, str]) -> timedelta:

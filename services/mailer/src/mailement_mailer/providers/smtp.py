@@ -17,11 +17,11 @@ from mailement_mailer.providers import dkim, mime
 from mailement_mailer.providers.destinations import ComeBack, Destinations
 from mailement_mailer.providers.dkim import DkimKey
 from mailement_mailer.providers.port import Failed, Fault, Outcome, RenderedMail, RetryLater, Sent, Uncertain
-from mailement_mailer.providers.smtp_answers import Answer, Scope, Stage, outcome, read, without_addresses
+from mailement_mailer.providers.smtp_answers import Answer, Scope, Stage, outcome, read
 from mailement_mailer.providers.smtp_lines import Line, Lines
 from mailement_mailer.providers.smtp_turns import Turn, Turns
 from mailement_mailer.settings import SmtpTls
-from mailement_mailer.text import one_line, shortened
+from mailement_mailer.text import one_line, shortened, without_addresses
 
 _DOT_SECONDS: Final = 60
 _TOTAL_SECONDS: Final = 80

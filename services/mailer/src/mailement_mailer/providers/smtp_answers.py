@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from mailement_mailer.providers.port import Failed, Fault, RetryLater, Uncertain
-from mailement_mailer.text import one_line, shortened
+from mailement_mailer.text import one_line, shortened, without_addresses
 
 _PERMANENT: Final = 500
 _TEMPORARY: Final = 400
@@ -72,7 +72,6 @@ _LONGEST_WAIT: Final = timedelta(hours=4)
 _WAIT_MARGIN: Final = timedelta(seconds=10)
 
 _ENHANCED: Final = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?=[\s:;,-]|$)")
-_ADDRESS: Final = re.compile(r"<?[^\s<>@:,;\"'()]+@[^\s<>@:,;\"'()]+>?")
 _WAIT: Final = re.compile(
     r"\b(?:in|for|after|wait|least)\s+(?:about\s+|another\s+|at least\s+)?"
     r"(?:(?P<clock>\d{1,2}:\d\d:\d\d)\b|(?P<number>\d{1,6})\s*(?P<unit>s|m|h)(?:ec|in|our|r|\b))",
@@ -182,11 +181,6 @@ def read(code: int, message: str, stage: Stage) -> Answer:
         scope=scope,
         after=_after(words, scope, fault),
     )
-
-
-def without_addresses(text: str) -> str:
-    """Servers repeat addresses, and reasons go into the log."""
-    return _ADDRESS.sub("<address>", text)
 
 
 def outcome(answer: Answer, stage: Stage) -> Failed | RetryLater | Uncertain:
