@@ -63,17 +63,7 @@ class Acme:
     async def put_in(self, drip: str, email: str = "reader@example.com") -> int:
         """Enrols, and lets the first step run."""
         await self.operator.get("subscriber", "create", "--brand", "acme", "--email", email)
-        await self.database.pool.execute(
-            """
-            INSERT INTO drip_enrollments (drip_id, brand_id, subscriber_id, anchor_at, next_run_at, enrolled_at)
-            SELECT $1::bigint, s.brand_id, s.id, now(), now(), now() FROM subscribers AS s WHERE s.email = $2
-            """,
-            int(drip),
-            email,
-        )
-        await self.database.pool.execute(
-            "INSERT INTO drip_tallies (drip_id, what, n) VALUES ($1, 'enrolled', 1)", int(drip)
-        )
+        await self.get("enroll", drip, "--email", email)
         await advance_drips(self.database.pool, now=datetime.now(UTC), behind=0, batch=10)  # noqa: TID251
         run: int = await self.database.pool.fetchval("SELECT max(id) FROM drip_enrollments")
         return run
@@ -250,6 +240,30 @@ async def test_runs_are_listed_and_explained(acme: Acme) -> None:
     assert "Step 1 (hello) made its mail on" in " ".join(told.split())
     assert (await acme.get("explain", str(first)))["steps"][0]["verdict"] == "queued"
     assert "no run 999" in await acme.fail("explain", "999")
+
+
+async def test_whoever_is_enrolled_can_be_taken_out_again(acme: Acme) -> None:
+    drip = await acme.create()
+    run = str(await acme.put_in(drip))
+    again = await acme.get("enroll", drip, "--email", "reader@example.com")
+    assert again["already_enrolled"] is True
+    assert (await acme.get("exit", run))["exit_reason"] == "removed"
+    assert "somebody took the subscriber out" in " ".join((await acme.read("explain", run)).split())
+    assert await acme.fail("exit", "999") == "the brand has no run 999"
+
+
+async def test_why_somebody_cannot_be_enrolled_is_one_line(acme: Acme) -> None:
+    draft = await acme.create(COURSE + "state: draft\n")
+    email = ("--email", "reader@example.com")
+    assert await acme.fail("enroll", draft, *email) == "the brand has no such subscriber"
+    await acme.operator.get("subscriber", "create", "--brand", "acme", *email)
+    assert "is a draft" in await acme.fail("enroll", draft, *email)
+    await acme.get("archive", draft)
+    assert await acme.fail("enroll", draft, *email) == "the drip is archived"
+    assert await acme.fail("enroll", "99", *email) == "the brand has no drip 99"
+    live = await acme.create(COURSE.replace("Course", "Other"))
+    await acme.operator.get("subscriber", "unsubscribe", "--brand", "acme", *email)
+    assert await acme.fail("enroll", live, *email) == "the subscriber has unsubscribed"
 
 
 async def test_a_drip_is_simulated_for_somebody(acme: Acme) -> None:

@@ -337,7 +337,7 @@ async def test_whoever_has_left_gets_nothing(equipped: Tenant) -> None:
     simulation = await _simulate(
         equipped, drip, ById(subscriber_id=subscriber), datetime(2030, 1, 1, tzinfo=UTC)
     )
-    assert (simulation.steps, simulation.end_reason) == ([], "subscriber_bounced")
+    assert (simulation.steps, simulation.end_reason) == ([], "bounced")
 
 
 async def test_what_else_is_to_be_known_is_said(equipped: Tenant) -> None:

@@ -18,6 +18,7 @@ from mailement_newsletter.rules.drip_definition import (
     DripTrigger,
     DripZone,
     Exit,
+    ExitReason,
     ReEnroll,
     RemoveTopic,
     Send,
@@ -187,6 +188,7 @@ def test_a_description_of_everything_comes_back() -> None:
             "not for both",
         ),
         (_drip({"exit": False}), "steps.0.exit", "true, or the reason"),
+        *((_drip({"exit": reason}), "steps.0.exit", "take other words") for reason in ExitReason),
         (_drip(*[MAIL] * 201), "steps", "1 to 200 steps"),
         (_drip({"condition": {}}), "steps.0.condition.if", "Field required"),
         (

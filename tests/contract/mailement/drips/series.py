@@ -35,6 +35,7 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "/drips/{id}/simulate": ("GET",),
     "/runs/{id}": ("GET",),
     "/runs/{id}/explain": ("GET",),
+    "/runs/{id}/exit": ("POST",),
     "/events": ("POST",),
 }
 CALLS = tuple((method, path) for path, methods in METHODS.items() for method in methods)

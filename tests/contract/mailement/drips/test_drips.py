@@ -149,11 +149,11 @@ async def test_runs_are_listed_by_state_and_by_subscriber(drips: Drips) -> None:
 
 async def test_a_run_is_shown_and_explained(drips: Drips) -> None:
     drip = await drips.make()
-    await drips.put_in(drip["id"])
+    subscriber = await drips.put_in(drip["id"])
     await advance_drips(drips.brand.pool, now=datetime.now(UTC), behind=0, batch=10)  # noqa: TID251
     run = await drips.run_id()
     shown = await drips.get(f"/runs/{run}")
-    assert (shown["run"]["id"], shown["run"]["email"]) == (run, READER)
+    assert (shown["run"]["id"], shown["run"]["subscriber_id"]) == (run, subscriber)
     assert [(entry["what"], entry["label"]) for entry in shown["history"]] == [
         ("enrolled", None),
         ("mail", "hello"),
@@ -161,6 +161,30 @@ async def test_a_run_is_shown_and_explained(drips: Drips) -> None:
     explained = (await drips.get(f"/runs/{run}/explain"))["explanation"]
     assert [step["verdict"] for step in explained["steps"]] == ["queued", "next"]
     assert "step 2 (later)" in explained["summary"]
+
+
+async def test_whoever_is_taken_out_of_a_drip_gets_nothing_more_of_it(drips: Drips) -> None:
+    drip = await drips.make()
+    await drips.put_in(drip["id"])
+    await advance_drips(drips.brand.pool, now=datetime.now(UTC), behind=0, batch=10)  # noqa: TID251
+    run = await drips.run_id()
+    ended = await drips.post(f"/runs/{run}/exit")
+    assert (ended["run"]["state"], ended["run"]["exit_reason"]) == ("exited", "removed")
+    assert [entry["detail"].get("state") for entry in ended["history"]] == [None, "cancelled", "exited"]
+    assert await drips.post(f"/runs/{run}/exit") == ended
+    assert (await drips.get(f"/drips/{drip['id']}"))["drip"]["runs"]["exited"] == 1
+    told = (await drips.get(f"/runs/{run}/explain"))["explanation"]["summary"]
+    assert "because somebody took the subscriber out" in told
+
+
+async def test_answers_about_runs_hold_no_address(drips: Drips) -> None:
+    drip = await drips.make()
+    await drips.put_in(drip["id"])
+    run = await drips.run_id()
+    for path in (f"/drips/{drip['id']}/runs", f"/runs/{run}", f"/runs/{run}/explain"):
+        answer = await drips.call("GET", path)
+        assert answer.status == 200
+        assert "@" not in answer.raw.decode()
 
 
 async def test_a_drip_is_simulated_for_somebody(drips: Drips) -> None:

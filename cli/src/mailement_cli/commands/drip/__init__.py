@@ -15,6 +15,7 @@ def drip() -> None:
 for entry in (
     *(definitions.create, definitions.list_, definitions.show, definitions.edit, definitions.preview),
     *(states.pause, states.resume, states.archive, states.retry),
+    *(people.enroll, people.exit_),
     *(people.stats, people.runs, people.simulate, people.explain),
 ):
     drip.add_command(entry)

@@ -14,13 +14,15 @@ from mailement_cli.session import Fault, database
 from mailement_common.db.pool import Connection
 from mailement_common.ids import BrandId
 from mailement_newsletter.catalog.brands import find_brand
-from mailement_newsletter.errors import DripArchived, DripFault, DripIsADraft, DripNotFound
-from mailement_newsletter.ids import DripId
+from mailement_newsletter.errors import DripArchived, DripFault, DripIsADraft, DripNotFound, RunNotFound
+from mailement_newsletter.ids import DripId, RunId
 from mailement_newsletter.rules.drip_definition import kind_of
 from mailement_newsletter.usecases.list_drips import DripSummary
 from mailement_newsletter.usecases.show_drip import DripReport
 
 drip_argument: Final = click.argument("drip_id", metavar="ID", type=int)
+
+run_argument: Final = click.argument("run_id", metavar="RUN", type=click.IntRange(1, 2**63 - 1))
 
 
 @asynccontextmanager
@@ -43,6 +45,15 @@ def naming(drip: int) -> Iterator[DripId]:
         raise Fault(f"drip {drip} is archived, and stays as it is") from None
     except DripIsADraft:
         raise Fault(f"drip {drip} is a draft: an edit with `state: live` lets it begin") from None
+
+
+@contextmanager
+def naming_run(run: int) -> Iterator[RunId]:
+    """Refusals say which run they are about."""
+    try:
+        yield RunId(run)
+    except RunNotFound:
+        raise Fault(f"the brand has no run {run}") from None
 
 
 def warn(warnings: Sequence[DripFault]) -> None:

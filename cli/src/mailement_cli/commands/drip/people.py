@@ -1,4 +1,4 @@
-"""`mailement drip stats|runs|simulate|explain`: who is in a drip, and what becomes of them."""
+"""`mailement drip enroll|exit|stats|runs|simulate|explain`: who is in a drip, and what becomes of them."""
 
 from __future__ import annotations
 
@@ -9,20 +9,31 @@ from typing import Final
 
 import click
 
-from mailement_cli.commands.drip.options import brand_of, drip_argument, naming, say_all
+from mailement_cli.commands.drip.options import (
+    brand_of,
+    drip_argument,
+    naming,
+    naming_run,
+    run_argument,
+    say_all,
+)
 from mailement_cli.commands.moments import Moment
 from mailement_cli.commands.subscriber import who_of, who_options
 from mailement_cli.output import plain, show_many, show_one, to_json
 from mailement_cli.pages import Page, cursor_option, full_page, limit_option, show_page
-from mailement_cli.session import Fault, brand_option, command, json_option
+from mailement_cli.session import Fault, brand_option, command, database_pool, json_option
 from mailement_common.clock import SystemClock
-from mailement_newsletter.errors import BadCursor, RunNotFound
-from mailement_newsletter.ids import RunId
+from mailement_newsletter.catalog.brands import find_brand
+from mailement_newsletter.commands import Enroll
+from mailement_newsletter.errors import BadCursor, CannotEnroll
 from mailement_newsletter.rules.drip_definition import StepKind
 from mailement_newsletter.rules.drip_runs import Run, RunState
 from mailement_newsletter.usecases.drip_stats import drip_stats
+from mailement_newsletter.usecases.enroll import enroll as put_in
+from mailement_newsletter.usecases.exit_run import exit_run
 from mailement_newsletter.usecases.explain_run import explain_run
 from mailement_newsletter.usecases.list_runs import list_runs
+from mailement_newsletter.usecases.show_run import show_run
 from mailement_newsletter.usecases.simulate_drip import Simulation, Somebody, simulate_drip
 
 _RUN_COLUMNS: Final = ("id", "subscriber_id", "run_no", "state", "exit_reason", "enrolled_at", "next_run_at")
@@ -30,6 +41,50 @@ _FUNNEL_COLUMNS: Final = (
     *("id", "label", "kind", "waiting", "ran", "skipped", "sent", "failed", "opened", "clicked"),
     *("open_rate", "click_rate"),
 )
+_REFUSALS: Final = {
+    "subscriber_unsubscribed": "the subscriber has unsubscribed",
+    "subscriber_bounced": "mails to the subscriber have bounced",
+    "subscriber_complained": "the subscriber has marked a mail as spam",
+    "drip_archived": "the drip is archived",
+    "drip_draft": "the drip is a draft: an edit with `state: live` lets it begin",
+    "drip_has_no_steps": "the drip has no steps",
+}
+
+
+@click.command()
+@drip_argument
+@brand_option
+@who_options
+@json_option
+@command
+async def enroll(
+    drip_id: int, brand: str, email: str | None, subscriber_id: int | None, *, as_json: bool
+) -> None:
+    """Put a subscriber into a drip, whatever its trigger, as often as its policy allows."""
+    who = who_of(email, subscriber_id)
+    async with database_pool() as pool:
+        async with pool.acquire() as connection:
+            owner = await find_brand(connection, brand)
+        with naming(drip_id) as drip:
+            try:
+                enrolled = await put_in(pool, Enroll(brand_id=owner.id, drip_id=drip, who=who))
+            except CannotEnroll as error:
+                raise Fault(_REFUSALS[error.reason]) from None
+    show_one(enrolled, as_json=as_json)
+
+
+@click.command("exit")
+@run_argument
+@brand_option
+@json_option
+@command
+async def exit_(run_id: int, brand: str, *, as_json: bool) -> None:
+    """Take somebody out of a drip: end a run. What waits to be sent of it is cancelled."""
+    async with brand_of(brand) as (connection, owner):
+        with naming_run(run_id) as run:
+            await exit_run(connection, owner, run)
+            report = await show_run(connection, owner, run)
+    show_one(report.run, as_json=as_json)
 
 
 @click.command()
@@ -168,17 +223,15 @@ def _remark(found: Simulation, number: int) -> str:
 
 
 @click.command()
-@click.argument("run_id", metavar="RUN", type=click.IntRange(1, 2**63 - 1))
+@run_argument
 @brand_option
 @json_option
 @command
 async def explain(run_id: int, brand: str, *, as_json: bool) -> None:
     """Say why the person of a run got each step, or did not, or not yet."""
     async with brand_of(brand) as (connection, owner):
-        try:
-            found = await explain_run(connection, owner, RunId(run_id), now=SystemClock().now())
-        except RunNotFound:
-            raise Fault(f"the brand has no run {run_id}") from None
+        with naming_run(run_id) as run:
+            found = await explain_run(connection, owner, run, now=SystemClock().now())
     if as_json:
         click.echo(to_json(found))
         return

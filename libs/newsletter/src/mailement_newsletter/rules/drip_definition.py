@@ -101,6 +101,21 @@ class StepKind(StrEnum):
     EXIT = "exit"
 
 
+class ExitReason(StrEnum):
+    """Why a run ended before its time, in our words; a step `exit` may have words of its own, but none of these."""
+
+    UNSUBSCRIBED = "unsubscribed"
+    BOUNCED = "bounced"
+    COMPLAINED = "complained"
+    DELETED = "deleted"
+    GOAL = "goal"
+    TOPIC_REMOVED = "topic_removed"
+    RESTARTED = "restarted"
+    CONDITION = "condition"
+    EXIT_STEP = "exit_step"
+    REMOVED = "removed"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Send:
     subject: str
@@ -446,7 +461,10 @@ def _exit(faults: Faults, fields: Fields, at: Place) -> Action:
     if given is True:
         return Exit()
     if isinstance(given, str):
-        return Exit(fields.read("exit", line(100)))
+        reason = fields.read("exit", line(100))
+        if reason in set(ExitReason):
+            faults.add((*at, "exit"), f"{reason!r} is what we call another end: take other words")
+        return Exit(reason)
     faults.add((*at, "exit"), "this is true, or the reason in some words")
     return Exit()
 

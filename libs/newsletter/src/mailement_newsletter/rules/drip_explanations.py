@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from mailement_newsletter.ids import StepId
-from mailement_newsletter.rules.drip_definition import CatchUp, DripState, StepKind
+from mailement_newsletter.rules.drip_definition import CatchUp, DripState, ExitReason, StepKind
 from mailement_newsletter.rules.drip_runs import RunEvent, RunMail, RunReport, RunState, RunStep
 
 # A step that runs a little late has not waited for anything.
@@ -276,15 +276,16 @@ def _due_at(event: RunEvent) -> datetime | None:
 
 
 _REASONS: Final[Mapping[str, str]] = {
-    "unsubscribed": "by unsubscribing",
-    "bounced": "because a mail bounced",
-    "complained": "because a mail was marked as spam",
-    "deleted": "because the subscriber was deleted",
-    "goal": "by reaching the drip's goal",
-    "topic_removed": "by giving up a topic that the drip hangs on",
-    "restarted": "because the drip began anew",
-    "condition": "by a condition",
-    "exit_step": "by an exit step",
+    ExitReason.UNSUBSCRIBED: "by unsubscribing",
+    ExitReason.BOUNCED: "because a mail bounced",
+    ExitReason.COMPLAINED: "because a mail was marked as spam",
+    ExitReason.DELETED: "because the subscriber was deleted",
+    ExitReason.GOAL: "by reaching the drip's goal",
+    ExitReason.TOPIC_REMOVED: "by giving up a topic that the drip hangs on",
+    ExitReason.RESTARTED: "because the drip began anew",
+    ExitReason.CONDITION: "by a condition",
+    ExitReason.EXIT_STEP: "by an exit step",
+    ExitReason.REMOVED: "because somebody took the subscriber out",
 }
 
 

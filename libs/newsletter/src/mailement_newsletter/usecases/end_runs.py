@@ -1,4 +1,4 @@
-"""End runs: by a goal that was reached, a topic that was given up, or somebody's leaving. Idempotent."""
+"""End runs: by a goal that was reached, a topic that was given up, somebody's leaving, or because one is to end. Idempotent."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Final
 from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId, SubscriberId
+from mailement_newsletter.ids import RunId
 from mailement_newsletter.usecases.cancel_mails_of_runs import cancel_mails_of_runs, ended_run
 
 SQL: Final = queries_beside(__file__)
@@ -17,7 +18,7 @@ SQL: Final = queries_beside(__file__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Farewell:
-    """What may end runs of a subscriber: topics that were taken away, or an event that an integrator reported.
+    """What may end runs of a subscriber: topics that were taken away, an event that was reported, or somebody's wish for one run.
 
     `left_as`: unsubscribed, bounced or complained, at the moment `left_at`; runs that began later go on.
     """
@@ -26,6 +27,7 @@ class Farewell:
     subscriber_id: SubscriberId
     removed_topic_ids: tuple[int, ...] = ()
     event: str | None = None
+    run_id: RunId | None = None
     left_as: str | None = None
     left_at: datetime | None = None
 
@@ -40,6 +42,7 @@ async def end_runs(connection: Connection, farewells: Sequence[Farewell]) -> int
             "subscriber_id": farewell.subscriber_id,
             "removed_topic_ids": farewell.removed_topic_ids,
             "event": farewell.event,
+            "run_id": farewell.run_id,
             "left_as": farewell.left_as,
             "left_at": farewell.left_at,
         }

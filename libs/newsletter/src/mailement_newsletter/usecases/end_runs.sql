@@ -1,15 +1,16 @@
 -- name: end_runs
--- End the runs that a removed topic, a reached goal or a subscriber's leaving puts an end to.
+-- End the runs that a removed topic, a reached goal, a subscriber's leaving or somebody's wish puts an end to.
 WITH asked AS MATERIALIZED (
     SELECT
         e.brand_id,
         e.subscriber_id,
         coalesce(e.removed_topic_ids, '{}') AS removed_topic_ids,
         e.event,
+        e.run_id,
         e.left_as,
         e.left_at
     FROM jsonb_to_recordset($1) AS e (
-        brand_id bigint, subscriber_id bigint, removed_topic_ids bigint [], event text, left_as text, left_at timestamptz
+        brand_id bigint, subscriber_id bigint, removed_topic_ids bigint [], event text, run_id bigint, left_as text, left_at timestamptz
     )
 ),
 
@@ -19,6 +20,7 @@ ending AS MATERIALIZED (
         CASE
             WHEN k.enrolled_at <= a.left_at THEN a.left_as
             WHEN a.event = ANY(d.goal_events) THEN 'goal'
+            WHEN k.id = a.run_id THEN 'removed'
             ELSE 'topic_removed'
         END AS reason
     FROM asked AS a
@@ -33,6 +35,7 @@ ending AS MATERIALIZED (
     INNER JOIN drips AS d ON k.drip_id = d.id
     WHERE
         a.event = ANY(d.goal_events)
+        OR k.id = a.run_id
         OR d.exit_topic_ids && a.removed_topic_ids
         -- Leaving has ended them already, but for one that somebody enrolled at the same moment.
         OR k.enrolled_at <= a.left_at

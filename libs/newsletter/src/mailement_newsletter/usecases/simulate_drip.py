@@ -20,6 +20,7 @@ from mailement_newsletter.rules.drip_definition import (
     CatchUp,
     DripState,
     DripTrigger,
+    ExitReason,
     ReEnroll,
     Send,
     StepKind,
@@ -202,7 +203,7 @@ def _steps(rows: DripRows, found: Sequence[asyncpg.Record]) -> list[SimulatedSte
 
 def _end(rows: DripRows, found: Sequence[asyncpg.Record], start: Mapping[str, Any]) -> tuple[str, str | None]:
     if start["status"] not in (SubscriberStatus.CONFIRMED, SubscriberStatus.PENDING):
-        return "exited", f"subscriber_{start['status']}"
+        return "exited", ExitReason(start["status"])
     if found and found[-1]["end_reason"] is not None:
         return "exited", found[-1]["end_reason"]
     return ("waiting" if rows.definition.evergreen else "completed"), None

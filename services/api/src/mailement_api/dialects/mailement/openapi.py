@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -73,7 +73,10 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """`body` None: it takes none; not `body_required`: it can be left out. `id_of`: what `{id}` names."""
+    """`body` None: it takes none; not `body_required`: it can be left out. `id_of`: what `{id}` names.
+
+    `fields`: of fields of the answer, by their names, what the example alone does not say.
+    """
 
     method: str = "post"
     path: str
@@ -90,6 +93,7 @@ class Operation:
     custom_header: bool = False
     id_of: str = "drip"
     query: Sequence[Parameter] = ()
+    fields: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
 
 ID_SCHEMA: Final = {"type": "integer", "minimum": 1}
@@ -265,7 +269,10 @@ def _success(operation: Operation) -> dict[str, Any]:
     return {
         "description": "Done.",
         "content": {
-            "application/json": {"schema": _example_schema(operation.answer), "example": operation.answer}
+            "application/json": {
+                "schema": _example_schema(operation.answer, operation.fields),
+                "example": operation.answer,
+            }
         },
     }
 
@@ -298,8 +305,8 @@ def _error_schema(family: Family, codes: Mapping[str, Code]) -> dict[str, Any]:
     }
 
 
-def _example_schema(value: object) -> dict[str, Any]:
-    """The shape of an example; null stands where anything may."""
+def _example_schema(value: object, fields: Mapping[str, Mapping[str, object]]) -> dict[str, Any]:
+    """The shape of an example; null stands where anything may, unless `fields` says more of it."""
     match value:
         case bool():
             return {"type": "boolean"}
@@ -310,10 +317,12 @@ def _example_schema(value: object) -> dict[str, Any]:
         case str():
             return {"type": "string"}
         case dict():
-            properties = {name: _example_schema(inner) for name, inner in value.items()}
+            properties = {
+                name: fields.get(name) or _example_schema(inner, fields) for name, inner in value.items()
+            }
             return {"type": "object", "required": list(properties), "properties": properties}
         case [first, *_]:
-            return {"type": "array", "items": _example_schema(first)}
+            return {"type": "array", "items": _example_schema(first, fields)}
         case [] | ():
             return {"type": "array"}
         case _:

@@ -24,6 +24,7 @@ from mailement_newsletter.usecases.drip_changes import EditDrip
 from mailement_newsletter.usecases.drip_stats import drip_stats
 from mailement_newsletter.usecases.drip_writes import Saved
 from mailement_newsletter.usecases.edit_drip import edit_drip
+from mailement_newsletter.usecases.exit_run import exit_run
 from mailement_newsletter.usecases.explain_run import explain_run
 from mailement_newsletter.usecases.list_drips import list_drips
 from mailement_newsletter.usecases.list_runs import list_runs
@@ -146,6 +147,12 @@ async def show_one_run(deps: Deps, call: Call) -> Mapping[str, object]:
 async def explain(deps: Deps, call: Call) -> Mapping[str, object]:
     found = await explain_run(deps.pool, call.brand, _run_id(call), now=deps.clock.now())
     return {"explanation": responses.explanation(found)}
+
+
+async def exit_one_run(deps: Deps, call: Call) -> Mapping[str, object]:
+    ended = await exit_run(deps.pool, call.brand, _run_id(call))
+    call.note(ended=ended)
+    return await show_one_run(deps, call)
 
 
 async def report(deps: Deps, call: Call) -> Mapping[str, object]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from mailement_api.dialects.mailement.drips.requests import Described, DripBody, DripPatchBody, EventBody
 from mailement_api.dialects.mailement.openapi import CURSOR, LIMIT, MOMENT_SCHEMA, Operation, Parameter
 from mailement_api.dialects.mailement.responses import Family
-from mailement_newsletter.rules.drip_definition import DripState
+from mailement_newsletter.rules.drip_definition import DripState, ExitReason
 from mailement_newsletter.rules.drip_runs import RunState
 
 
@@ -82,6 +82,15 @@ _RUN: Final = {
     "attempts": 0,
     "error": None,
 }
+_RUN_REPORT: Final = {
+    "run": {**_RUN, "subscriber_status": None, "timezone": "Europe/Berlin"},
+    "history": [{"at": _AT, "what": "enrolled", "step_id": None, "label": None, "detail": {}}],
+}
+_EXIT_REASON: Final = {
+    "type": ["string", "null"],
+    "description": f"Why it ended before its time: {', '.join(ExitReason)}, or the words of a step `exit`.",
+}
+_RUN_FIELDS: Final = {"exit_reason": _EXIT_REASON}
 _SUBSCRIBER: Final = Parameter(
     name="subscriber", description="An address or an id.", schema={"type": "string"}
 )
@@ -102,6 +111,7 @@ def _describe(
     body_required: bool = True,
     example: Mapping[str, object] | None = None,
     query: tuple[Parameter, ...] = (),
+    fields: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Operation:
     is_drip = "drips/{id}" in path
     return Operation(
@@ -123,6 +133,7 @@ def _describe(
         ),
         id_of="drip" if is_drip else "run",
         query=query,
+        fields=fields or {},
     )
 
 
@@ -279,6 +290,7 @@ OPERATIONS: Final = (
             LIMIT,
             CURSOR,
         ),
+        fields=_RUN_FIELDS,
     ),
     _describe(
         "get",
@@ -341,17 +353,26 @@ OPERATIONS: Final = (
                 schema={"type": "string"},
             ),
         ),
+        fields={"end_reason": _EXIT_REASON},
     ),
     _describe(
         "get",
         "runs/{id}",
         "showRun",
         "A run and all that has happened in it, in the order of time.",
-        {
-            "run": {**_RUN, "email": None, "subscriber_status": None, "timezone": "Europe/Berlin"},
-            "history": [{"at": _AT, "what": "enrolled", "step_id": None, "label": None, "detail": {}}],
-        },
+        _RUN_REPORT,
         "run_not_found",
+        fields=_RUN_FIELDS,
+    ),
+    _describe(
+        "post",
+        "runs/{id}/exit",
+        "exitRun",
+        "Take somebody out of a drip: the run ends as `removed`, and what waits to be sent of it is cancelled. One that has ended stays "
+        "as it is.",
+        _RUN_REPORT,
+        "run_not_found",
+        fields=_RUN_FIELDS,
     ),
     _describe(
         "get",

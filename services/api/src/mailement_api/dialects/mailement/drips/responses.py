@@ -111,7 +111,6 @@ def run(found: RunReport) -> Wire:
     return {
         "run": {
             **_run(found.run),
-            "email": found.email,
             "subscriber_status": found.status,
             "timezone": found.timezone,
         },

@@ -29,6 +29,7 @@ _OTHERS: Final[Mapping[str, Mapping[str, Deed]]] = {
     "/drips/{id}/simulate": {"GET": deeds.simulate},
     "/runs/{id}": {"GET": deeds.show_one_run},
     "/runs/{id}/explain": {"GET": deeds.explain},
+    "/runs/{id}/exit": {"POST": deeds.exit_one_run},
 }
 _EVENTS: Final[Mapping[str, Mapping[str, Deed]]] = {"/events": {"POST": deeds.report}}
 
