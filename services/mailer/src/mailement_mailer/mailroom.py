@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
@@ -49,6 +49,17 @@ _RELEASE_SECONDS: Final = 5
 _COMPOSE_SECONDS: Final = 1.0
 
 log = logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Handed:
+    """What a provider has answered, and nobody has written down yet."""
+
+    jobs: Sequence[Job]
+    fates: Sequence[Fate]
+    refusal: RetryLater | None
+    seconds: float
+    provider: str
 
 
 class Mailroom:
@@ -280,16 +291,22 @@ class Mailroom:
     # Sending
 
     async def _deliver(self, desk: Desk, unit: Unit) -> None:
+        """Takes a slot only until the provider has answered; what became of the mail is written down beside the next one."""
+        handed: _Handed | None = None
         try:
-            await self._send(desk, unit)
+            handed = await self._send(desk, unit)
         finally:
-            desk.let_go(job.message for job in unit.jobs)
+            if handed is None:
+                desk.let_go(job.message for job in unit.jobs)
+        if handed is not None:
+            self._spawn(self._finish(desk, unit, handed))
 
-    async def _send(self, desk: Desk, unit: Unit) -> None:
+    async def _send(self, desk: Desk, unit: Unit) -> _Handed | None:
+        """None when all of it belongs to another mailer by now."""
         provider = self._accounts.provider(desk)
         jobs = await self._start(desk, provider, unit)
         if not jobs:
-            return
+            return None
         started = time.monotonic()
         with self._signing.under((job.message.id, job.route.dkim) for job in jobs):
             outcomes = await _hand_over(provider, unit, jobs)
@@ -302,8 +319,15 @@ class Mailroom:
             seconds=seconds,
             now=self._clock.now(),
         )
-        await self._conclude(jobs, fates, seconds=seconds, provider=provider.name)
-        await self._accounts.report(desk, refusal)
+        return _Handed(jobs=jobs, fates=fates, refusal=refusal, seconds=seconds, provider=provider.name)
+
+    async def _finish(self, desk: Desk, unit: Unit, handed: _Handed) -> None:
+        """The mails stay in hand, and their leases ours, until it is in the ledger."""
+        try:
+            await self._conclude(handed.jobs, handed.fates, seconds=handed.seconds, provider=handed.provider)
+            await self._accounts.report(desk, handed.refusal)
+        finally:
+            desk.let_go(job.message for job in unit.jobs)
 
     async def _conclude(
         self, jobs: Sequence[Job], fates: Sequence[Fate], *, seconds: float, provider: str
