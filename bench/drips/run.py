@@ -30,7 +30,7 @@ from bench.webhooks.stage import OUT, Stage, private_servers, running_service, s
 from mailement_cli.local.servers import LocalServers
 from mailement_common.db.pool import connect
 from mailement_common.settings import DatabaseSettings
-from mailement_newsletter.usecases.advance_drips import SQL
+from mailement_newsletter.usecases.advance_drips import ALL_DRIPS, SQL
 
 _BATCH: Final = 1000
 _LEAD: Final = timedelta(seconds=4)
@@ -124,7 +124,7 @@ async def by_one_statement(ground: Ground) -> Round:
     worker = await connect(DatabaseSettings(database_url=ground.stage.database_url), name="bench")
     before = await meter.read(_SELF)
     started = time.perf_counter()
-    row = await worker.fetchrow(SQL["advance"], moment, 0, ground.steps * 2, [], [], None, None)
+    row = await worker.fetchrow(SQL["advance"], moment, 0, ground.steps * 2, [], [], None, None, *ALL_DRIPS)
     seconds = time.perf_counter() - started
     after = await meter.read(_SELF)
     await worker.close()
@@ -149,11 +149,11 @@ async def idle_tick(ground: Ground, floors: dict[int, datetime]) -> float:
     for _ in range(_TICKS):
         started = time.perf_counter()
         row = await ground.connection.fetchrow(
-            SQL["advance"], moment, 0, _BATCH, list(floors), list(floors.values()), None, None
+            SQL["advance"], moment, 0, _BATCH, list(floors), list(floors.values()), None, None, *ALL_DRIPS
         )
         assert row is not None
         assert row["due"] == 0, row["due"]
-        await ground.connection.fetchval(SQL["next_due"], list(floors), list(floors.values()))
+        await ground.connection.fetchval(SQL["next_due"], list(floors), list(floors.values()), *ALL_DRIPS)
         taken.append((time.perf_counter() - started) * 1000)
     return statistics.median(taken)
 
@@ -171,6 +171,7 @@ async def pages(ground: Ground) -> tuple[int, int]:
         [],
         None,
         None,
+        *ALL_DRIPS,
     )
     taken = await ground.connection.fetchval(
         "SELECT count(*) FROM messages WHERE created_at > now() - interval '0'"

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from mailement_drip_scheduler.floors import FloorBook
-from mailement_newsletter.usecases.advance_drips import NO_FLOORS, SQL, Floors, advance_drips
+from mailement_newsletter.usecases.advance_drips import ALL_DRIPS, NO_FLOORS, SQL, Floors, advance_drips
 from tests.support.brands import Tenant
 from tests.support.drips import DAY, NOON, Series, mail
 
@@ -57,6 +57,7 @@ async def _index_pages(pool: asyncpg.Pool, now: datetime, floors: Floors) -> int
             list(floors.values()),
             None,
             None,
+            *ALL_DRIPS,
         )
         await transaction.rollback()
     return _pages_of_part(orjson.loads(explained)[0]["Plan"], "CTE due")

@@ -20,7 +20,7 @@ from mailement_newsletter.commands import ById, ChangeTags, Enroll, ReportEvent,
 from mailement_newsletter.rules.addresses import parse_address
 from mailement_newsletter.rules.lifecycle import SubscriberStatus
 from mailement_newsletter.usecases import enroll as enrolling
-from mailement_newsletter.usecases.advance_drips import SQL, advance_drips
+from mailement_newsletter.usecases.advance_drips import ALL_DRIPS, SQL, Share, advance_drips
 from mailement_newsletter.usecases.change_tags import change_tags
 from mailement_newsletter.usecases.enroll import enroll
 from mailement_newsletter.usecases.enroll_dated import enroll_dated
@@ -33,7 +33,7 @@ from mailement_newsletter.usecases.work_drip_jobs import work_drip_job
 from tests.support.brands import READER, Tenant
 from tests.support.drips import DAY, HOUR, NOON, Series, Step, clock, mail, tell_the_scheduler
 
-ADVANCE: tuple[object, ...] = (NOON, 0, 100, [], [], None, None)
+ADVANCE: tuple[object, ...] = (NOON, 0, 100, [], [], None, None, *ALL_DRIPS)
 THREE_AT_NIGHT = datetime(2031, 5, 5, 3, tzinfo=UTC)
 
 
@@ -45,8 +45,8 @@ class _StandingClock:
         return self.moment
 
 
-def _ticker(brand: Tenant) -> Ticker:
-    return Ticker(brand.pool, _StandingClock(NOON), batch=1000, queued=lambda: None)
+def _ticker(brand: Tenant, **given: Any) -> Ticker:
+    return Ticker(brand.pool, _StandingClock(NOON), batch=1000, queued=lambda: None, **given)
 
 
 async def _mail_states(brand: Tenant) -> list[str]:
@@ -439,6 +439,70 @@ async def test_an_hourly_allowance_is_one_for_all_schedulers(brand: Tenant) -> N
         # A minute's worth at once, and one more every six seconds.
         assert sent <= 10 + second // 6
     assert sent >= 11
+
+
+async def test_a_condition_sees_the_topic_that_another_scheduler_added_a_moment_before(brand: Tenant) -> None:
+    topic = await brand.topic("vip")
+    series = await Series.create(
+        brand,
+        Step(kind="add_topic", topic=topic),
+        Step(kind="condition", params={"if": {"topic_id": topic}, "then": None, "otherwise": "exit"}),
+    )
+    for number in range(120):
+        await series.enroll(await brand.subscriber(f"reader{number}@example.com"))
+
+    async def scheduler() -> None:
+        idle = 0
+        while idle < 5:
+            done = await advance_drips(brand.pool, now=NOON, behind=0, batch=6)
+            idle = 0 if done.due else idle + 1
+
+    await asyncio.gather(*(scheduler() for _ in range(4)))
+    assert {run["state"] for run in await series.runs()} == {"completed"}
+
+
+async def test_drips_with_an_allowance_that_one_scheduler_does_not_come_to_are_left_to_the_others(
+    brand: Tenant,
+) -> None:
+    for number in range(25):
+        series = await Series.create(brand, mail("a"), name=str(number), max_per_hour=1)
+        await series.enroll(await brand.subscriber(f"reader{number}@example.com"))
+    async with brand.pool.acquire() as connection, connection.transaction():
+        await connection.fetch(SQL["advance"], *ADVANCE)
+        assert (await advance_drips(brand.pool, now=NOON, behind=0, batch=100)).queued == 5
+
+
+async def test_the_next_batch_goes_on_behind_the_last_one_also_once_around(brand: Tenant) -> None:
+    drips = [await Series.create(brand, mail("a"), name=str(number)) for number in range(3)]
+    for series in drips:
+        await series.enroll(await brand.subscriber())
+    done = await advance_drips(brand.pool, now=NOON, behind=drips[1].id, batch=2)
+    assert (set(done.drips), done.last_drip_id) == ({drips[2].id, drips[0].id}, drips[0].id)
+
+
+async def test_each_share_of_the_drips_is_served_by_its_own_tick(brand: Tenant) -> None:
+    drips = [await Series.create(brand, mail("a"), name=str(number)) for number in range(5)]
+    for series in drips:
+        await series.enroll(await brand.subscriber(f"reader{series.id}@example.com"))
+    for part in range(2):
+        await _ticker(brand, share=Share(part=part, of=2)).advance_all(asyncio.Event())
+        served = {series.id for series in drips if await series.subjects()}
+        assert served == {series.id for series in drips if series.id % 2 <= part}
+
+
+async def test_a_tick_that_is_woken_does_not_wait_for_its_sweep(brand: Tenant) -> None:
+    series = await Series.create(brand, mail("a"))
+    ticker, stop = _ticker(brand, sweep_seconds=600), asyncio.Event()
+    running = asyncio.create_task(ticker.run(stop))
+    # The first it may find before it sleeps.
+    for number in range(3):
+        await series.enroll(await brand.subscriber(f"reader{number}@example.com"))
+        ticker.wake()
+        async with asyncio.timeout(20):
+            while len(await series.subjects()) <= number:
+                await asyncio.sleep(0.01)
+    stop.set()
+    await running
 
 
 # What waits keeps waiting for what it waits for.

@@ -26,7 +26,7 @@ from tests.support.brands import READER, Tenant
 
 STORED = 50_000
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
-ADVANCE: tuple[Any, ...] = (NOW, 0, 500, [], [], None, None)
+ADVANCE: tuple[Any, ...] = (NOW, 0, 500, [], [], None, None, *advance_drips.ALL_DRIPS)
 ASKED = {"seq": 0, "email": READER, "email_key": READER, "topic_ids": [1], "tags": ["a"]}
 
 _FORGET = """
@@ -87,7 +87,9 @@ async def test_moving_on_touches_only_what_was_claimed(full_brand: Tenant, analy
 @both_plans
 async def test_the_next_due_step_is_found_by_index(full_brand: Tenant, generic: bool) -> None:
     async with full_brand.pool.acquire() as connection:
-        found = await scans(connection, advance_drips.SQL["next_due"], [], [], generic=generic)
+        found = await scans(
+            connection, advance_drips.SQL["next_due"], [], [], *advance_drips.ALL_DRIPS, generic=generic
+        )
     assert "drip_enrollments_due" in {scan.index for scan in found}
     assert ("Seq Scan", "drip_enrollments") not in {(scan.kind, scan.table) for scan in found}
 

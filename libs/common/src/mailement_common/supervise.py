@@ -71,6 +71,16 @@ def causes(error: BaseException) -> list[BaseException]:
     return [error]
 
 
+async def first_of(*events: asyncio.Event, seconds: float | None = None) -> None:
+    """Waits for one of the events, at most `seconds`."""
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
 async def wait_for(event: asyncio.Event, seconds: float) -> bool:
     """Waits for the event, at most `seconds`; tells whether it came."""
     try:

@@ -14,7 +14,7 @@ from cachetools import TTLCache
 
 from mailement_common.db.pool import connect
 from mailement_common.settings import DatabaseSettings
-from mailement_common.supervise import keep_running, wait_for
+from mailement_common.supervise import first_of, keep_running, wait_for
 from mailement_newsletter.usecases.authenticate import KEYS_CHANGED, KnownKey, find_key, key_hash, note_use
 
 _REMEMBERED: Final = 50_000
@@ -79,7 +79,7 @@ class KeyCache:
             await connection.add_listener(KEYS_CHANGED, self._forget)
             self._forget()
             self._listening = True
-            await _first_of(stop, lost)
+            await first_of(stop, lost)
             if lost.is_set():
                 raise ConnectionError("the listening connection was lost")
         finally:
@@ -97,12 +97,3 @@ def _sets(event: asyncio.Event) -> Callable[[Any], None]:
         event.set()
 
     return terminated
-
-
-async def _first_of(*events: asyncio.Event) -> None:
-    waits = [asyncio.create_task(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()

@@ -22,9 +22,10 @@ from mailement_drip_scheduler.housekeeping import Housekeeper
 from mailement_drip_scheduler.settings import SchedulerSettings
 from mailement_drip_scheduler.tick import Ticker
 from mailement_newsletter.schema import MIGRATIONS
+from mailement_newsletter.usecases.advance_drips import Share
 
-# Relay, event log, consumer, tick, clock, four for keeping house, and two for the checks.
-_CONNECTIONS: Final = 12
+# Relay, event log, consumer, clock, four for keeping house, and two for the checks; and each tick has one.
+_CONNECTIONS: Final = 11
 
 log = logger(__name__)
 
@@ -36,12 +37,25 @@ class DripScheduler:
 
     def __init__(self, settings: SchedulerSettings) -> None:
         """Opens nothing yet."""
-        self._pool = new_pool(settings, name=self.name, size=_CONNECTIONS, server_settings=PLANNED_EACH_TIME)
+        ticks = settings.drip_concurrency
+        self._pool = new_pool(
+            settings, name=self.name, size=_CONNECTIONS + ticks, server_settings=PLANNED_EACH_TIME
+        )
         self._clock = DatabaseClock()
         self._relay = Relay(self._pool, settings, name=self.name)
-        self._ticker = Ticker(self._pool, self._clock, batch=settings.drip_batch, queued=self._relay.wake)
+        # Between two batches of one there are a commit, a plan and our own work; the database has the other's to do meanwhile.
+        self._tickers = [
+            Ticker(
+                self._pool,
+                self._clock,
+                batch=settings.drip_batch,
+                queued=self._relay.wake,
+                share=Share(part=part, of=ticks),
+            )
+            for part in range(ticks)
+        ]
         self._housekeeper = Housekeeper(
-            self._pool, self._clock, keep_days=settings.drip_history_days, enrolled=self._ticker.wake
+            self._pool, self._clock, keep_days=settings.drip_history_days, enrolled=self._wake
         )
         self._consumer = Consumer(settings, DRIPS, self._consume, name=self.name)
 
@@ -67,7 +81,7 @@ class DripScheduler:
 
     def _work(self) -> Mapping[str, Callable[[asyncio.Event], Awaitable[None]]]:
         return {
-            "drip tick": self._ticker.run,
+            **{f"drip tick {number}": ticker.run for number, ticker in enumerate(self._tickers)},
             "drip dates": self._housekeeper.enroll_dated,
             "drip jobs": self._housekeeper.work_jobs,
             "drip tallies": self._housekeeper.fold,
@@ -81,7 +95,11 @@ class DripScheduler:
             log.info("drip.enrolled", enrolled=done.enrolled)
         if done.ended:
             log.info("drip.ended", ended=done.ended)
-        self._ticker.wake()
+        self._wake()
+
+    def _wake(self) -> None:
+        for ticker in self._tickers:
+            ticker.wake()
 
     async def _broker(self) -> CheckResult:
         connected = self._consumer.connected

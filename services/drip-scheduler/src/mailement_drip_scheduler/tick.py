@@ -11,11 +11,13 @@ from prometheus_client import Counter
 
 from mailement_common.clock import Clock
 from mailement_common.logs import logger
-from mailement_common.supervise import wait_for
+from mailement_common.supervise import first_of
 from mailement_drip_scheduler.floors import FloorBook
 from mailement_newsletter.usecases.advance_drips import (
+    ALL_DRIPS,
     REFUSED,
     Advanced,
+    Share,
     advance_apart,
     advance_drips,
     next_due,
@@ -35,14 +37,25 @@ log = logger(__name__)
 
 
 class Ticker:
-    """Any number of these may run against one database; locked rows are skipped."""
+    """Serves its share of the drips. Any number of these may run against one database; locked rows are skipped."""
 
-    def __init__(self, pool: asyncpg.Pool, clock: Clock, *, batch: int, queued: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        clock: Clock,
+        *,
+        batch: int,
+        queued: Callable[[], None],
+        share: Share = ALL_DRIPS,
+        sweep_seconds: float = _SWEEP_SECONDS,
+    ) -> None:
         """`queued` is called after a commit that queued messages."""
         self._pool = pool
         self._clock = clock
         self._batch = batch
         self._queued = queued
+        self._share = share
+        self._sweep_seconds = sweep_seconds
         self._woken = asyncio.Event()
         self._floors = FloorBook()
         # Where the last batch ended, so that a busy drip does not keep the others waiting.
@@ -76,20 +89,23 @@ class Ticker:
         now = self._clock.now()
         try:
             return await advance_drips(
-                self._pool, now=now, behind=self._behind, batch=self._batch, floors=self._floors.floors
+                self._pool,
+                now=now,
+                behind=self._behind,
+                batch=self._batch,
+                share=self._share,
+                floors=self._floors.floors,
             )
         except REFUSED as error:
             # One run in the batch holds data that the statement cannot bear: the others shall not wait for it.
             log.error("drip.batch_refused", reason=type(error).__name__)
-            return await advance_apart(self._pool, now=now, behind=self._behind, batch=_APART)
+            return await advance_apart(
+                self._pool, now=now, behind=self._behind, batch=_APART, share=self._share
+            )
 
     async def _sleep(self, stop: asyncio.Event) -> None:
-        moment = await next_due(self._pool, self._floors.floors)
-        seconds = _SWEEP_SECONDS
+        moment = await next_due(self._pool, self._share, self._floors.floors)
+        seconds = self._sweep_seconds
         if moment is not None:
             seconds = min(seconds, (moment - self._clock.now()).total_seconds())
-        woken = asyncio.create_task(wait_for(self._woken, max(seconds, _SHORTEST_SECONDS)))
-        stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait({woken, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        woken.cancel()
-        stopped.cancel()
+        await first_of(self._woken, stop, seconds=max(seconds, _SHORTEST_SECONDS))

@@ -19,7 +19,7 @@ from mailement_common.logs import logger
 from mailement_common.metrics import OUTBOX_BURIED, OUTBOX_OLDEST, OUTBOX_PUBLISHED
 from mailement_common.outbox.event_log import keep_event_log
 from mailement_common.settings import BrokerSettings
-from mailement_common.supervise import keep_running, wait_for
+from mailement_common.supervise import first_of, keep_running, wait_for
 
 SQL: Final = queries_beside(__file__)
 
@@ -81,19 +81,10 @@ class Relay:
 
     async def _run_once(self, stop: asyncio.Event) -> None:
         await self._publisher.connect(stop)
-        stopped = asyncio.create_task(stop.wait())
-        try:
-            while not stop.is_set():
-                self._woken.clear()
-                await self._drain()
-                await self._rest(stopped)
-        finally:
-            stopped.cancel()
-
-    async def _rest(self, stopped: asyncio.Task[bool]) -> None:
-        woken = asyncio.create_task(wait_for(self._woken, _SWEEP_SECONDS))
-        await asyncio.wait({woken, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        woken.cancel()
+        while not stop.is_set():
+            self._woken.clear()
+            await self._drain()
+            await first_of(self._woken, stop, seconds=_SWEEP_SECONDS)
 
     async def _drain(self) -> None:
         while await self._relay_batch(_BATCH) == _BATCH:

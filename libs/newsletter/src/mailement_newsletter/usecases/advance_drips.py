@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 import asyncpg
 
@@ -18,6 +18,16 @@ SQL: Final = queries_beside(__file__)
 # From which moment on a drip's due steps are looked for; drips that are missing are looked through from the first.
 Floors = Mapping[DripId, datetime]
 NO_FLOORS: Final[Floors] = MappingProxyType({})
+
+
+class Share(NamedTuple):
+    """Every `of`th drip, beginning with the `part`th: batches of different shares never meet."""
+
+    part: int
+    of: int
+
+
+ALL_DRIPS: Final = Share(part=0, of=1)
 
 # How often a step is tried before its run is shown as failed: over a quarter of an hour.
 MAX_TRIES: Final = 5
@@ -53,22 +63,30 @@ class Advanced:
 
 
 async def advance_drips(
-    pool: asyncpg.Pool, *, now: datetime, behind: int, batch: int, floors: Floors = NO_FLOORS
+    pool: asyncpg.Pool,
+    *,
+    now: datetime,
+    behind: int,
+    batch: int,
+    share: Share = ALL_DRIPS,
+    floors: Floors = NO_FLOORS,
 ) -> Advanced:
     """One batch, one transaction. Drips are served in turn, beginning behind the id `behind`.
 
     Raises one of REFUSED when a row's data do not let it pass: then nothing of the batch was done.
     """
-    return await _advance(pool, now, behind, batch, floors=floors)
+    return await _advance(pool, now, behind, batch, share=share, floors=floors)
 
 
-async def advance_apart(pool: asyncpg.Pool, *, now: datetime, behind: int, batch: int) -> Advanced:
+async def advance_apart(
+    pool: asyncpg.Pool, *, now: datetime, behind: int, batch: int, share: Share = ALL_DRIPS
+) -> Advanced:
     """After a refusal: drip by drip, and the drip that is refused run by run. A run that is refused is postponed.
 
     One run that the database refuses must hold up neither its drip nor the others.
     """
     done = Advanced(due=0, queued=0, last_drip_id=behind, drips={})
-    for row in await pool.fetch(SQL["due_drips"], now, behind, batch):
+    for row in await pool.fetch(SQL["due_drips"], now, behind, batch, *share):
         drip = DripId(row["id"])
         try:
             part = await _advance(pool, now, 0, batch, drip=drip)
@@ -95,9 +113,13 @@ async def _one_by_one(pool: asyncpg.Pool, now: datetime, drip: DripId) -> Advanc
     return Advanced(due=due, queued=queued, last_drip_id=drip, drips={})
 
 
-async def next_due(pool: asyncpg.Pool, floors: Floors = NO_FLOORS) -> datetime | None:
+async def next_due(
+    pool: asyncpg.Pool, share: Share = ALL_DRIPS, floors: Floors = NO_FLOORS
+) -> datetime | None:
     """When the next step is due; None when nothing waits."""
-    moment: datetime | None = await pool.fetchval(SQL["next_due"], list(floors), list(floors.values()))
+    moment: datetime | None = await pool.fetchval(
+        SQL["next_due"], list(floors), list(floors.values()), *share
+    )
     return moment
 
 
@@ -107,13 +129,14 @@ async def _advance(
     behind: int,
     batch: int,
     *,
+    share: Share = ALL_DRIPS,
     floors: Floors = NO_FLOORS,
     drip: DripId | None = None,
     run: RunId | None = None,
 ) -> Advanced:
     """Of all drips, of one, or of one run of it."""
     row = await pool.fetchrow(
-        SQL["advance"], now, behind, batch, list(floors), list(floors.values()), drip, run
+        SQL["advance"], now, behind, batch, list(floors), list(floors.values()), drip, run, *share
     )
     assert row is not None
     claimed = zip(row["drip_ids"], row["taken"], row["reached"], strict=True)
