@@ -191,6 +191,21 @@ async def test_a_zone_that_nobody_can_have_is_warned_of(brand: Tenant) -> None:
     assert [warning.at for warning in saved.warnings] == ["zone"]
 
 
+async def test_a_webhook_step_that_nobody_hears_is_warned_of(brand: Tenant) -> None:
+    described = _drip(*ABC, {"webhook": "crm"})
+    saved = await create_drip(brand.pool, brand.id, read_definition(described))
+    assert [warning.at for warning in saved.warnings] == ["steps.3.webhook"]
+    await brand.pool.execute(
+        """
+        INSERT INTO webhook_endpoints (account_id, brand_id, url, secret_sealed, event_types)
+        SELECT b.account_id, b.id, 'https://receiver.example', '', '{drip.webhook}' FROM brands AS b WHERE b.id = $1
+        """,
+        brand.id,
+    )
+    heard = await create_drip(brand.pool, brand.id, read_definition({**described, "name": "Other"}))
+    assert heard.warnings == ()
+
+
 async def test_a_name_is_given_once_in_a_brand(brand: Tenant) -> None:
     await _create(brand, *ABC)
     with pytest.raises(AlreadyExists, match="a drip 'Course' already"):

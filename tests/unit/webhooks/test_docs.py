@@ -6,13 +6,16 @@ import hashlib
 import hmac
 import json
 import re
+from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
-from mailement_common.ids import EventId
+from mailement_common.events.envelope import Envelope
+from mailement_common.ids import BrandId, EventId
 from mailement_webhooks.endpoints import Profile
+from mailement_webhooks.rules.payload import body_for
 from mailement_webhooks.rules.profiles import PROMISES, maily_event_id
 from mailement_webhooks.rules.retries import SCHEDULE
 
@@ -51,8 +54,23 @@ def test_the_page_shows_the_id_that_belongs_to_the_event() -> None:
 def test_the_page_shows_payloads_that_can_be_read() -> None:
     assert [json.loads(block)["event"] for block in _blocks("json")] == [
         "subscriber.confirmed",
+        "drip.webhook",
         "subscriber.created",
     ]
+
+
+def test_the_page_shows_what_a_drip_posts() -> None:
+    (shown,) = [json.loads(block) for block in _blocks("json") if '"drip.webhook"' in block]
+    event = Envelope(
+        id=EventId(UUID(int=1)),
+        type=shown["event"],
+        brand_id=BrandId(1),
+        occurred_at=datetime.fromisoformat(shown["timestamp"]),
+        data={"brand_slug": shown["brand_slug"], **shown["data"]},
+    )
+    body = body_for(Profile.MAILEMENT, event)
+    assert body is not None
+    assert json.loads(body) == shown
 
 
 @pytest.mark.parametrize("profile", Profile)

@@ -11,6 +11,7 @@ import asyncpg
 
 from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
+from mailement_common.events.types import EventType
 from mailement_common.ids import BrandId
 from mailement_newsletter.content.check import Severity, check_content
 from mailement_newsletter.errors import AlreadyExists, DripFault, InvalidDrip
@@ -20,6 +21,7 @@ from mailement_newsletter.rules.drip_definition import (
     DripTrigger,
     DripZone,
     Send,
+    Webhook,
     fields_of,
     topics_of,
 )
@@ -57,7 +59,7 @@ async def check_definition(
 
     `known`: mails that are there already, and are not looked at again. Raises InvalidDrip.
     """
-    row = await executor.fetchrow(SQL["look_up"], brand, list(topics_of(definition)))
+    row = await executor.fetchrow(SQL["look_up"], brand, list(topics_of(definition)), EventType.DRIP_WEBHOOK)
     assert row is not None
     topics = {slug: TopicId(topic) for slug, topic in zip(row["slugs"], row["topic_ids"], strict=True)}
     fields = frozenset(row["fields"])
@@ -70,7 +72,18 @@ async def check_definition(
     if definition.zone is DripZone.SUBSCRIBER and _ZONE_FIELD not in fields:
         told = f"the brand has no field `{_ZONE_FIELD}`: everybody's zone is the brand's"
         warnings.append(DripFault("zone", told))
+    if not row["hears_webhooks"]:
+        warnings += _unheard(definition)
     return Checked(topics=topics, warnings=tuple(warnings))
+
+
+def _unheard(definition: DripDefinition) -> list[DripFault]:
+    told = f"no webhook of the brand asks for the event `{EventType.DRIP_WEBHOOK}`: nobody is told"
+    return [
+        DripFault(f"steps.{number}.webhook", told)
+        for number, step in enumerate(definition.steps)
+        if isinstance(step.action, Webhook)
+    ]
 
 
 def _missing(asked: Mapping[str, Place], there: object, what: str) -> list[DripFault]:

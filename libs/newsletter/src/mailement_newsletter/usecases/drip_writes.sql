@@ -1,9 +1,15 @@
 -- name: look_up
--- Which of these topics the brand has, and its custom fields.
+-- Which of these topics the brand has, its custom fields, and whether anybody would hear of a webhook step.
 SELECT
     coalesce(t.slugs, '{}') AS slugs,
     coalesce(t.topic_ids, '{}') AS topic_ids,
-    ARRAY(SELECT f.key FROM custom_fields AS f WHERE f.brand_id = $1 ORDER BY f.key) AS fields
+    ARRAY(SELECT f.key FROM custom_fields AS f WHERE f.brand_id = $1 ORDER BY f.key) AS fields,
+    EXISTS (
+        SELECT
+        FROM brands AS b
+        INNER JOIN webhook_endpoints AS e ON b.account_id = e.account_id AND (e.brand_id = b.id OR e.brand_id IS NULL)
+        WHERE b.id = $1 AND e.state <> 'deleted' AND $3::text = ANY(e.event_types)
+    ) AS hears_webhooks
 FROM (
     SELECT
         array_agg(k.slug ORDER BY k.id) AS slugs,
