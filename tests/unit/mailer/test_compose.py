@@ -16,10 +16,10 @@ from tests.support.mails import KEYS, NOON, a_brand, a_claimed, a_mail, a_recipi
 RING = KeyRing(KEYS)
 
 
-def composer() -> Composer:
+def composer(public_url: str = "https://news.example") -> Composer:
     return Composer(
         sender=Mailbox(name="House", address="house@mail.example"),
-        public_url="https://news.example",
+        public_url=public_url,
         keys=RING,
     )
 
@@ -30,6 +30,12 @@ def test_the_unsubscribe_link_is_in_the_header_and_is_the_subscribers_own() -> N
     assert link.startswith("<https://news.example/unsubscribe/")
     assert read_unsubscribe_token(RING, link.rpartition("/")[2].rstrip(">")) == a_recipient().id
     assert mail.headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+
+
+def test_one_click_is_offered_by_https_alone() -> None:
+    mail = composer("http://127.0.0.1:8080").compose(a_claimed(), a_step(), NOON)
+    assert mail.headers["List-Unsubscribe"].startswith("<http://127.0.0.1:8080/unsubscribe/")
+    assert "List-Unsubscribe-Post" not in mail.headers
 
 
 def test_a_brand_without_an_address_sends_from_the_house() -> None:

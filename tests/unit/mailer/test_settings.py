@@ -42,6 +42,11 @@ def test_every_missing_setting_of_resend_is_named() -> None:
     assert named == ["MAILEMENT_PUBLIC_URL", "MAILEMENT_MAIL_FROM", "MAILEMENT_RESEND_API_KEY"]
 
 
+def test_a_stop_waits_longer_than_the_slowest_answer_takes() -> None:
+    smtp_seconds = 80
+    assert settings().drain_seconds > smtp_seconds
+
+
 @pytest.mark.parametrize("half", [{"smtp_user": "me"}, {"smtp_password": "secret"}])
 def test_half_a_login_is_a_fault(half: dict[str, str]) -> None:
     (fault,) = faults(mail_provider="smtp", mail_from="a@b.example", smtp_host="relay", **PUBLIC, **half)

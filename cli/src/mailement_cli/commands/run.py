@@ -38,4 +38,7 @@ def run(service: str) -> None:
 
 async def _run(settings: dict[ServiceName, ServiceSettings], first: ServiceSettings) -> None:
     health = Health()
-    await run_until_told(make_services(settings, health), first, health)
+    # Side by side they end when the last of them has ended.
+    longest = max(each.drain_seconds for each in settings.values())
+    together = first.model_copy(update={"drain_seconds": longest})
+    await run_until_told(make_services(settings, health), together, health)

@@ -22,6 +22,8 @@ from mailement_newsletter.rules.senders import MailKind
 _REASON_CHARACTERS: Final = 500
 # Google asks for 5 to 15 characters that stay the same for all mail of one system.
 _FEEDBACK_SENDER: Final = "mailement"
+# RFC 8058: mail programs unsubscribe with one POST to the link; only to one that nobody can read or change on its way.
+_ONE_CLICK: Final = {"List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
 
 
 class CannotCompose(Exception):
@@ -168,8 +170,7 @@ def _list_headers(message: Claimed, sender: Mailbox, link: str) -> Mapping[str, 
             return {
                 "List-Id": _list_id(message.brand, sender),
                 "List-Unsubscribe": f"<{link}>",
-                # RFC 8058: mail programs unsubscribe with one POST to the link above.
-                "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+                **(_ONE_CLICK if link.startswith("https://") else {}),
                 "Precedence": "bulk",
             }
         case MailKind.TRANSACTIONAL:

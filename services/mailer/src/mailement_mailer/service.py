@@ -12,6 +12,7 @@ from mailement_common.db.checks import database_checks
 from mailement_common.db.clock import DatabaseClock
 from mailement_common.db.pool import PLANNED_EACH_TIME, close_pool, new_pool
 from mailement_common.health import Check, CheckResult
+from mailement_common.logs import logger
 from mailement_common.sealing import BadKeyRing, KeyRing
 from mailement_common.settings import ConfigurationFaults
 from mailement_common.supervise import keep_running
@@ -22,13 +23,16 @@ from mailement_mailer.mailroom import Mailroom
 from mailement_mailer.providers.choose import provider_for
 from mailement_mailer.providers.fleet import Fleet
 from mailement_mailer.routes import RouteBook
-from mailement_mailer.settings import MailerSettings
+from mailement_mailer.settings import MailerSettings, MailProvider
 from mailement_mailer.signing import Signing
 from mailement_newsletter.schema import MIGRATIONS
 from mailement_newsletter.usecases.keep_mail_history import keep_mail_history
 
-# Claims, sweeps, starts, records and the clock: no more statements than these run at the same time.
+# Starts and records go in batches, one at a time; beside them there are claims, sweeps, renewals and the clock. What
+# asks for more waits a moment for its connection.
 _CONNECTIONS: Final = 6
+
+log = logger(__name__)
 
 
 class Mailer:
@@ -59,6 +63,7 @@ class Mailer:
             concurrency=settings.mailer_concurrency,
         )
         self._history_days = settings.mail_history_days
+        self._lacks_one_click = settings.mail_provider is not MailProvider.FILE and not settings.has_https
         self._consumer = Consumer(settings, MAILER, handler_for(self._mailroom), name=self.name)
 
     def checks(self) -> Mapping[str, Check]:
@@ -71,6 +76,8 @@ class Mailer:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Delivers mail until `stop`, then finishes what is on the wire and puts the rest back."""
+        if self._lacks_one_click:
+            log.warning("mailer.no_one_click", reason="MAILEMENT_PUBLIC_URL is not https://")
         await self._pool
         try:
             async with asyncio.TaskGroup() as group:

@@ -35,6 +35,11 @@ _DEVELOPMENT_SENDER: Final = "Mailement <newsletter@mailement.localhost>"
 class MailerSettings(ServiceSettings, SecretSettings):
     """A setting that the chosen provider needs and does not have is a fault of that setting's name."""
 
+    # What is on the wire when SIGTERM comes has an answer by then, from SMTP after 80 s at the latest. Cut off, it would
+    # be uncertain whether the mail has arrived.
+    drain_seconds: float = Field(
+        default=90, ge=1, le=600, description="Longest time between SIGTERM and the end, in seconds."
+    )
     mail_provider: MailProvider = Field(
         default=MailProvider.FILE, description="Who carries the mail: `smtp`, `resend` or `file`."
     )
@@ -80,6 +85,11 @@ class MailerSettings(ServiceSettings, SecretSettings):
     @property
     def effective_smtp_port(self) -> int:
         return _USUAL_PORT[self.smtp_tls] if self.smtp_port is None else self.smtp_port
+
+    @property
+    def has_https(self) -> bool:
+        """Whether mails can offer to unsubscribe with one click (RFC 8058)."""
+        return self.public_url.startswith("https://")
 
     @field_validator("public_url")
     @classmethod
