@@ -15,6 +15,7 @@ from mailement_newsletter.errors import (
     AlreadyExists,
     DripArchived,
     DripIsADraft,
+    DripIsRespaced,
     DripNotFound,
     InvalidDrip,
     VersionConflict,
@@ -28,6 +29,7 @@ from mailement_newsletter.usecases.create_drip import create_drip
 from mailement_newsletter.usecases.drip_changes import EditDrip
 from mailement_newsletter.usecases.edit_drip import edit_drip
 from mailement_newsletter.usecases.enroll import enroll
+from mailement_newsletter.usecases.enroll_dated import enroll_dated
 from mailement_newsletter.usecases.pause_drip import pause_drip
 from mailement_newsletter.usecases.preview_edit import EditPreview, preview_edit
 from mailement_newsletter.usecases.resume_drip import resume_drip
@@ -302,20 +304,69 @@ async def test_runs_are_reckoned_anew_when_their_times_change(
     assert await _jobs(brand) == jobs
 
 
-async def test_a_changed_date_trigger_is_planned_anew(brand: Tenant) -> None:
-    await brand.field("born")
-    drip = await _create(brand, *ABC, trigger="date", field="born")
+async def _due_dates(brand: Tenant) -> int:
+    count: int = await brand.pool.fetchval("SELECT count(*) FROM drip_dates")
+    return count
+
+
+async def _plan_due(brand: Tenant, drip: DripId, *, people: int = 3) -> None:
+    """Dates that have come, of people who need not exist."""
     await brand.pool.execute("DELETE FROM drip_jobs")
     await brand.pool.execute(
-        "INSERT INTO drip_dates (drip_id, subscriber_id, brand_id, due_at) VALUES ($1, 1, $2, now())",
+        """
+        INSERT INTO drip_dates (drip_id, subscriber_id, brand_id, due_at)
+        SELECT $1, n, $2, now() - interval '1 minute' FROM generate_series(1, $3::int) AS n
+        """,
         drip,
         brand.id,
+        people,
     )
+
+
+async def test_a_changed_date_trigger_is_planned_anew_and_nobody_begins_by_the_old_plan(
+    brand: Tenant,
+) -> None:
+    await brand.field("born")
+    drip = await _create(brand, *ABC, trigger="date", field="born")
+    await _plan_due(brand, drip)
     await _edit(brand, drip, *ABC, trigger="date", field="born", days=3)
-    assert await _jobs(brand) == ["plan_dates"]
+    assert await _jobs(brand) == ["forget_dates", "plan_dates"]
+    assert (await enroll_dated(brand.pool, now=await _now(brand), behind=0, batch=10)).due == 0
+    # In slices, and in this order.
+    await work_drip_job(brand.pool, now=await _now(brand), size=2)
+    assert (await _due_dates(brand), await _jobs(brand)) == (1, ["forget_dates", "plan_dates"])
+    await _retime(brand)
+    assert await _due_dates(brand) == 0
+
+
+async def test_a_date_trigger_that_is_none_any_more_is_forgotten(brand: Tenant) -> None:
+    await brand.field("born")
+    drip = await _create(brand, *ABC, trigger="date", field="born")
+    await _plan_due(brand, drip)
     await _edit(brand, drip, *ABC)
-    assert await brand.pool.fetchval("SELECT count(*) FROM drip_dates") == 0
-    assert await _jobs(brand) == ["plan_dates"]
+    assert await _jobs(brand) == ["forget_dates"]
+
+
+async def test_what_an_archived_drip_had_planned_is_forgotten_in_the_background(brand: Tenant) -> None:
+    await brand.field("born")
+    drip = await _create(brand, *ABC, trigger="date", field="born")
+    await _plan_due(brand, drip)
+    await archive_drip(brand.pool, brand.id, drip)
+    assert await _due_dates(brand) == 3
+    await _retime(brand)
+    assert await _due_dates(brand) == 0
+
+
+async def test_archiving_once_more_rewrites_nothing(brand: Tenant) -> None:
+    await brand.field("born")
+    drip = await _create(brand, *ABC, trigger="date", field="born")
+    await archive_drip(brand.pool, brand.id, drip)
+    before = await _everything(brand)
+    await archive_drip(brand.pool, brand.id, drip)
+    assert [[(row["xmin"], row["ctid"]) for row in rows] for rows in before[1:]] == [
+        [(row["xmin"], row["ctid"]) for row in rows] for rows in (await _everything(brand))[1:]
+    ]
+    assert (await _everything(brand))[0][0]["ctid"] == before[0][0]["ctid"]
 
 
 async def test_a_draft_begins_when_an_edit_says_so_and_never_goes_back(brand: Tenant) -> None:
@@ -373,24 +424,69 @@ async def test_another_brands_drip_is_not_there(brand: Tenant, make_brand: MakeT
     assert (await show_drip(brand.pool, brand.id, drip)).state is DripState.LIVE
 
 
-async def test_without_room_all_get_new_places_and_everybody_stands_where_he_stood(brand: Tenant) -> None:
-    drip = await _create(brand, *ABC)
-    await _edit(brand, drip, _mail("a"), _mail("c"))
-    for position, label in ((1, "a"), (2, "b"), (4, "c")):
+async def _crowd(brand: Tenant, drip: DripId, **positions: int) -> None:
+    """As after very many steps that were put in at one place."""
+    for label, position in positions.items():
         await brand.pool.execute(
             "UPDATE drip_steps SET position = $3 WHERE drip_id = $1 AND label = $2", drip, label, position
         )
+
+
+async def test_without_room_all_get_new_places_and_everybody_stands_where_he_stood(brand: Tenant) -> None:
+    """Whether a run is active, has failed or has ended."""
+    drip = await _create(brand, *ABC)
+    await _edit(brand, drip, _mail("a"), _mail("c"))
+    await _crowd(brand, drip, a=1, b=2, c=4)
     cursors = [0, 1, 2, 3, 4]
     people = [
-        await _put_in(brand, drip, f"reader{cursor}@example.com", cursor_pos=cursor) for cursor in cursors
+        await _put_in(brand, drip, f"{state}{cursor}@example.com", cursor_pos=cursor, state=state)
+        for cursor in cursors
+        for state in ("active", "failed", "completed")
     ]
+    await pause_drip(brand.pool, brand.id, drip)
     await _edit(brand, drip, _mail("a"), _mail("x"), _mail("y"), _mail("z"), _mail("c"))
     rows = await _rows(brand, drip)
     assert [row["label"] for row in rows if row["deleted_at"] is None] == ["a", "x", "y", "z", "c"]
+    await brand.pool.execute("UPDATE drip_jobs SET not_before = now()")
+    while await work_drip_job(brand.pool, now=await _now(brand), size=2):
+        pass
     mapping = respaced([1, 2, 4])
     assert [(await _run(brand, person))["cursor_pos"] for person in people] == [
-        moved_cursor(cursor, mapping) for cursor in cursors
+        moved_cursor(cursor, mapping) for cursor in cursors for _ in range(3)
     ]
+
+
+async def test_a_live_drip_gets_no_step_where_there_is_no_room(brand: Tenant) -> None:
+    drip = await _create(brand, *ABC)
+    await _crowd(brand, drip, a=1, b=2, c=3)
+    edited = (_mail("a"), _mail("x"), _mail("b"), _mail("c"))
+    for deed in (_edit(brand, drip, *edited), _preview(brand, drip, *edited)):
+        with pytest.raises(InvalidDrip, match="pause the drip"):
+            await deed
+    assert [row["position"] for row in await _rows(brand, drip)] == [1, 2, 3]
+
+
+async def test_a_drip_is_resumed_when_its_runs_have_been_moved_along_with_its_steps(brand: Tenant) -> None:
+    drip = await _create(brand, *ABC)
+    await _crowd(brand, drip, a=1, b=2, c=3)
+    await pause_drip(brand.pool, brand.id, drip)
+    await _edit(brand, drip, _mail("a"), _mail("x"), _mail("b"), _mail("c"))
+    # Not at once: a scheduler that began before the pause may still write places of before.
+    assert not await work_drip_job(brand.pool, now=await _now(brand), size=100)
+    for dry_run in (True, False):
+        with pytest.raises(DripIsRespaced):
+            await resume_drip(brand.pool, brand.id, drip, dry_run=dry_run)
+    await brand.pool.execute("UPDATE drip_jobs SET not_before = now()")
+    await _retime(brand)
+    assert (await resume_drip(brand.pool, brand.id, drip)).was is DripState.PAUSED
+
+
+async def test_a_draft_without_room_needs_nobody_to_move(brand: Tenant) -> None:
+    drip = await _create(brand, *ABC, state="draft")
+    await _crowd(brand, drip, a=1, b=2, c=3)
+    await _edit(brand, drip, _mail("a"), _mail("x"), _mail("b"), _mail("c"), state="live")
+    assert "respace" not in await _jobs(brand)
+    assert list(await _live(brand, drip)) == ["a", "x", "b", "c"]
 
 
 async def test_after_an_edit_the_scheduler_sends_what_the_new_steps_say(brand: Tenant) -> None:
@@ -480,10 +576,8 @@ async def test_a_preview_counts_those_who_wait_at_the_end_of_an_evergreen_drip(b
 
 async def test_a_preview_with_no_room_reckons_all_the_same(brand: Tenant) -> None:
     drip = await _create(brand, *ABC)
-    for position, label in ((1, "a"), (2, "b"), (3, "c")):
-        await brand.pool.execute(
-            "UPDATE drip_steps SET position = $3 WHERE drip_id = $1 AND label = $2", drip, label, position
-        )
+    await _crowd(brand, drip, a=1, b=2, c=3)
+    await pause_drip(brand.pool, brand.id, drip)
     await _put_in(brand, drip, cursor_pos=1)
     preview = await _preview(brand, drip, _mail("a"), _mail("x", "3 days"), _mail("b"), _mail("c"))
     assert (preview.moved, preview.other_step, preview.steps_added) == (1, 1, 1)

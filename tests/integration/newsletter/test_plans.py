@@ -158,6 +158,8 @@ async def test_starting_drips_touches_only_whom_it_concerns(
         pytest.param(retime_subscribers.SQL["retime"], ([1, 2],), id="retime_subscribers"),
         pytest.param(enroll_dated.SQL["enroll"], (NOW, 0, 500, None, None), id="enroll_dated"),
         pytest.param(work_drip_jobs.SQL["retime"], (1, 0, 5000, NOW), id="retime"),
+        pytest.param(work_drip_jobs.SQL["respace"], (1, 0, 5000, [1], [2]), id="respace"),
+        pytest.param(work_drip_jobs.SQL["forget_dates"], (1, 0, 5000), id="forget_dates"),
         pytest.param(work_drip_jobs.SQL["slice_of_brand"], (1, 0, 5000), id="slice_of_brand"),
     ],
 )

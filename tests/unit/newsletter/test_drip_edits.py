@@ -91,6 +91,16 @@ def test_what_takes_the_place_of_a_step_lies_before_it() -> None:
     assert placed[1] < 2 * GAP
 
 
+def test_towards_the_last_position_steps_come_closer_together() -> None:
+    order: list[int | None] = [2**31 - 2 * GAP]
+    for _ in range(100):
+        placed = place([*order, None], gone=(), leaving=())
+        assert placed is not None
+        order = [*placed]
+    assert order[-1] is not None
+    assert order[-1] < 2**31
+
+
 def test_without_room_there_is_no_place() -> None:
     assert place([7, None, 8], gone=(), leaving=()) is None
     assert place([7, None, 9], gone=(8,), leaving=()) is None

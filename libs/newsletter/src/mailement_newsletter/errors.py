@@ -74,6 +74,10 @@ class DripIsADraft(Refusal):
     """A draft has never been live: there is nothing to pause or to resume."""
 
 
+class DripIsRespaced(Refusal):
+    """An edit has moved the drip's steps, and its runs are still being moved along: until then it stays paused."""
+
+
 class BadCursor(Refusal):
     """The cursor is not one that came with a page of this list."""
 

@@ -14,7 +14,14 @@ from mailement_cli.session import Fault, database
 from mailement_common.db.pool import Connection
 from mailement_common.ids import BrandId
 from mailement_newsletter.catalog.brands import find_brand
-from mailement_newsletter.errors import DripArchived, DripFault, DripIsADraft, DripNotFound, RunNotFound
+from mailement_newsletter.errors import (
+    DripArchived,
+    DripFault,
+    DripIsADraft,
+    DripIsRespaced,
+    DripNotFound,
+    RunNotFound,
+)
 from mailement_newsletter.ids import DripId, RunId
 from mailement_newsletter.rules.drip_definition import kind_of
 from mailement_newsletter.usecases.list_drips import DripSummary
@@ -45,6 +52,10 @@ def naming(drip: int) -> Iterator[DripId]:
         raise Fault(f"drip {drip} is archived, and stays as it is") from None
     except DripIsADraft:
         raise Fault(f"drip {drip} is a draft: an edit with `state: live` lets it begin") from None
+    except DripIsRespaced:
+        raise Fault(
+            f"an edit has moved the steps of drip {drip}, and its runs are still being moved along: try again later"
+        ) from None
 
 
 @contextmanager

@@ -167,8 +167,9 @@ def _between(
     if ahead is not None:
         return _spread(behind, ahead, count, taken)
     start = max(behind, max(taken, default=0))
-    found = [start + GAP * number for number in range(1, count + 1)]
-    return found if found[-1] <= _LAST else None
+    # Towards the last position they come closer together.
+    gap = min(GAP, (_LAST - start) // (16 * count))
+    return [start + gap * number for number in range(1, count + 1)] if gap else None
 
 
 def _spread(behind: int, ahead: int, count: int, taken: frozenset[int]) -> list[int] | None:
@@ -222,7 +223,7 @@ def respaced(positions: Collection[int]) -> dict[int, int]:
 def moved_cursor(cursor: int, mapping: Mapping[int, int]) -> int:
     """Where a run stands after `respaced`: between the same two steps, and as close to them as it was.
 
-    `respace` in edit_drip.sql says the same, and a test compares the two.
+    `respace` in work_drip_jobs.sql says the same, and a test compares the two.
     """
     behind = max((position for position in mapping if position <= cursor), default=None)
     ahead = min((position for position in mapping if position > cursor), default=None)

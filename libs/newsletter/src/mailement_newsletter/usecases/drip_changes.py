@@ -36,7 +36,10 @@ class EditDrip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedEdit:
-    """`order`: the places of the new steps, None for those that need one. `positions` None: there is no room."""
+    """`order`: the places of the new steps, None for those that need one.
+
+    `positions` None: there is no room, and some can be made, since nothing of the drip runs.
+    """
 
     rows: DripRows
     definition: DripDefinition
@@ -65,7 +68,7 @@ async def plan_drip_edit(executor: Executor, edit: EditDrip) -> PlannedEdit:
     known = [step.action for step in rows.definition.steps]
     checked = await check_definition(executor, edit.brand_id, definition, known=known)
     positions = {step.id: step.position for step in rows.steps}
-    return PlannedEdit(
+    planned = PlannedEdit(
         rows=rows,
         definition=definition,
         state=state,
@@ -75,6 +78,10 @@ async def plan_drip_edit(executor: Executor, edit: EditDrip) -> PlannedEdit:
         topics=checked.topics,
         warnings=checked.warnings,
     )
+    if planned.positions is None and rows.state is DripState.LIVE:
+        told = "there is no room left between two of them: pause the drip, edit it then, and resume it when its runs are moved"
+        raise InvalidDrip([DripFault("steps", told)])
+    return planned
 
 
 def _read(rows: DripRows, edit: EditDrip) -> DripDefinition:

@@ -58,11 +58,15 @@ async def _ids(connection: Connection, matched: Sequence[StepId | None]) -> list
 
 
 async def _make_room(connection: Connection, drip: DripId, planned: PlannedEdit) -> list[int]:
-    """All steps of the drip get new positions in the same order, and the active runs stand where they stood."""
-    # A scheduler must not see new positions with old cursors, or the other way round.
-    await connection.execute(SQL["stop_schedulers"])
+    """All steps of the drip get new positions in the same order, and the runs are to stand where they stood.
+
+    Nobody goes by positions meanwhile: no run of a draft has begun, and a paused drip stays so until its runs are moved.
+    """
     mapping = respaced([*planned.rows.gone, *(step.position for step in planned.rows.steps)])
-    await connection.execute(SQL["respace"], drip, list(mapping), list(mapping.values()))
+    old, new = list(mapping), list(mapping.values())
+    await connection.execute(SQL["respace"], drip, old, new)
+    if planned.rows.state is not DripState.DRAFT:
+        await connection.execute(SQL["move_runs"], drip, old, new)
     positions = place(
         [None if position is None else mapping[position] for position in planned.order],
         gone=[mapping[position] for position in planned.rows.gone],
@@ -96,7 +100,8 @@ async def _plan_dates(connection: Connection, planned: PlannedEdit) -> None:
     before, after = planned.rows.definition, planned.definition
     changed = _dates(before) != _dates(after)
     if changed and before.trigger is DripTrigger.DATE:
-        await connection.execute(SQL["forget_dates"], planned.rows.id)
+        # Until that is done nobody is enrolled by what was planned before.
+        await ask_for(connection, planned.rows.id, "forget_dates")
     begins = planned.rows.state is DripState.DRAFT and planned.state is DripState.LIVE
     if after.trigger is DripTrigger.DATE and (changed or begins):
         await ask_for(connection, planned.rows.id, "plan_dates")

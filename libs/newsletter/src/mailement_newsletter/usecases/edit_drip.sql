@@ -1,31 +1,10 @@
--- name: stop_schedulers
--- Nobody who reads steps is under way any more, and nobody begins before the transaction ends.
-LOCK TABLE drip_steps IN ACCESS EXCLUSIVE MODE;
-
 -- name: respace
--- New positions for all steps of a drip; each active run stands between the same two steps as before, and as close to them.
-WITH mapping AS MATERIALIZED (
-    SELECT
-        m.old,
-        m.new
-    FROM unnest($2::int [], $3::int []) AS m (old, new)
-),
+-- New positions for all steps of a drip, those that were deleted too.
+UPDATE drip_steps AS s SET position = m.new
+FROM unnest($2::int [], $3::int []) AS m (old, new)
+WHERE s.drip_id = $1 AND s.position = m.old;
 
-moved AS (
-    UPDATE drip_steps AS s SET position = m.new
-    FROM mapping AS m
-    WHERE s.drip_id = $1 AND s.position = m.old
-)
-
-UPDATE drip_enrollments AS e SET
-    -- Looked up in the new version of the row, should a scheduler have moved it on meanwhile.
-    cursor_pos = coalesce(
-        (SELECT m.new FROM mapping AS m WHERE m.old = e.cursor_pos),
-        (SELECT m.new - 1 FROM mapping AS m WHERE m.old > e.cursor_pos ORDER BY m.old LIMIT 1),
-        (SELECT max(m.new) FROM mapping AS m)
-    )
-WHERE e.drip_id = $1 AND e.state = 'active' AND e.cursor_pos > 0;
-
--- name: forget_dates
--- A trigger that is another one now.
-DELETE FROM drip_dates WHERE drip_id = $1;
+-- name: move_runs
+-- Let the scheduler move the runs along, when no statement that was under way before the pause can still set one back.
+INSERT INTO drip_jobs (drip_id, kind, params, not_before)
+VALUES ($1, 'respace', jsonb_build_object('old', $2::int [], 'new', $3::int []), clock_timestamp() + interval '35 seconds');

@@ -8,7 +8,12 @@ WITH due AS MATERIALIZED (
     FROM (
         SELECT d.id
         FROM drips AS d
-        WHERE d.trigger = 'date' AND d.state = 'live' AND ($4::bigint IS NULL OR d.id = $4)
+        WHERE
+            d.trigger = 'date'
+            AND d.state = 'live'
+            AND ($4::bigint IS NULL OR d.id = $4)
+            -- What was planned before an edit is being forgotten.
+            AND NOT EXISTS (SELECT FROM drip_jobs AS j WHERE j.drip_id = d.id AND j.kind = 'forget_dates')
         ORDER BY (d.id <= $2), d.id
         -- The fence keeps the planner from sorting behind the join, where it would lock far more rows than it takes.
         OFFSET 0
@@ -156,7 +161,10 @@ SELECT
 FROM (
     SELECT d.id
     FROM drips AS d
-    WHERE d.trigger = 'date' AND d.state = 'live'
+    WHERE
+        d.trigger = 'date'
+        AND d.state = 'live'
+        AND NOT EXISTS (SELECT FROM drip_jobs AS j WHERE j.drip_id = d.id AND j.kind = 'forget_dates')
     ORDER BY (d.id <= $2), d.id
     OFFSET 0
 ) AS live

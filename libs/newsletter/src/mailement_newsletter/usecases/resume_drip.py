@@ -8,9 +8,10 @@ from typing import Final
 
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId
+from mailement_newsletter.errors import DripIsRespaced
 from mailement_newsletter.ids import DripId
 from mailement_newsletter.rules.drip_definition import CatchUp, DripState
-from mailement_newsletter.usecases.drip_rows import Executor, load_drip
+from mailement_newsletter.usecases.drip_rows import Executor, load_drip, transaction
 from mailement_newsletter.usecases.pause_drip import refuse_unless_started
 
 SQL: Final = queries_beside(__file__)
@@ -35,13 +36,15 @@ class Resumed:
 
 
 async def resume_drip(executor: Executor, brand: BrandId, drip: DripId, *, dry_run: bool = False) -> Resumed:
-    """`dry_run`: nothing is changed. Raises DripNotFound, DripArchived, DripIsADraft."""
+    """`dry_run`: nothing is changed. Raises DripNotFound, DripArchived, DripIsADraft, DripIsRespaced."""
     rows = await load_drip(executor, brand, drip)
     was = refuse_unless_started(rows.state)
     overdue = await executor.fetchrow(SQL["overdue"], drip, _MOST_COUNTED + 1)
     assert overdue is not None
-    if not dry_run:
-        was = refuse_unless_started(await executor.fetchval(SQL["resume"], drip, brand))
+    if dry_run:
+        await _refuse_while_respaced(executor, drip)
+    else:
+        was = await _resume(executor, brand, drip)
     return Resumed(
         was=was,
         overdue=min(overdue["runs"], _MOST_COUNTED),
@@ -50,3 +53,17 @@ async def resume_drip(executor: Executor, brand: BrandId, drip: DripId, *, dry_r
         catch_up=rows.definition.catch_up,
         max_per_hour=rows.definition.max_per_hour,
     )
+
+
+async def _resume(executor: Executor, brand: BrandId, drip: DripId) -> DripState:
+    async with transaction(executor) as connection:
+        # An edit holds the same lock: its job is seen here, or it sees that the drip is live.
+        was = refuse_unless_started(await connection.fetchval(SQL["lock"], drip, brand))
+        await _refuse_while_respaced(connection, drip)
+        await connection.execute(SQL["resume"], drip)
+    return was
+
+
+async def _refuse_while_respaced(executor: Executor, drip: DripId) -> None:
+    if await executor.fetchval(SQL["is_respaced"], drip):
+        raise DripIsRespaced

@@ -11,25 +11,20 @@ FROM (
     LIMIT $2
 ) AS k;
 
+-- name: lock
+-- In which state a drip is, and it stays so until the transaction ends.
+SELECT d.state
+FROM drips AS d
+WHERE d.id = $1 AND d.brand_id = $2
+FOR NO KEY UPDATE;
+
+-- name: is_respaced
+-- Whether runs are still being moved along with their steps.
+SELECT EXISTS (SELECT FROM drip_jobs AS j WHERE j.drip_id = $1 AND j.kind = 'respace');
+
 -- name: resume
--- Let a paused drip go on, and tell in which state it was. If it skips, mails that were due before now are left out.
-WITH found AS MATERIALIZED (
-    SELECT
-        d.id,
-        d.state,
-        d.catch_up
-    FROM drips AS d
-    WHERE d.id = $1 AND d.brand_id = $2
-    FOR NO KEY UPDATE
-),
-
-resumed AS (
-    UPDATE drips AS d SET
-        state = 'live',
-        skip_due_before = CASE WHEN f.catch_up = 'skip' THEN now() END
-    FROM found AS f
-    WHERE d.id = f.id AND f.state = 'paused'
-)
-
-SELECT f.state
-FROM found AS f;
+-- Let a paused drip go on. If it skips, mails that were due before now are left out.
+UPDATE drips AS d SET
+    state = 'live',
+    skip_due_before = CASE WHEN d.catch_up = 'skip' THEN now() END
+WHERE d.id = $1 AND d.state = 'paused';

@@ -21,6 +21,8 @@ from mailement_newsletter.usecases.plan_dates import plan_dates
 SQL: Final = queries_beside(__file__)
 
 _ERROR_CHARACTERS: Final = 500
+# As `take_time` gives it.
+_RECOUNT_SECONDS: Final = 600.0
 
 log = logger(__name__)
 
@@ -28,7 +30,9 @@ log = logger(__name__)
 class DripJobKind(StrEnum):
     RETIME = "retime"
     PLAN_DATES = "plan_dates"
+    FORGET_DATES = "forget_dates"
     RECOUNT = "recount"
+    RESPACE = "respace"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +55,7 @@ async def work_drip_job(pool: asyncpg.Pool, *, now: datetime, size: int) -> bool
         kind = DripJobKind(job["kind"])
         try:
             async with connection.transaction():
-                done = await _work(
-                    connection, kind, DripId(job["drip_id"]), job["after_id"], now=now, size=size
-                )
+                done = await _work(connection, kind, job, now=now, size=size)
         except REFUSED as error:
             reason = f"{type(error).__name__}: {error}"[:_ERROR_CHARACTERS]
             log.error("drip.job_refused", drip_id=job["drip_id"], kind=kind, reason=type(error).__name__)
@@ -69,13 +71,18 @@ async def work_drip_job(pool: asyncpg.Pool, *, now: datetime, size: int) -> bool
 
 
 async def _work(
-    connection: Connection, kind: DripJobKind, drip: DripId, after: int, *, now: datetime, size: int
+    connection: Connection, kind: DripJobKind, job: asyncpg.Record, *, now: datetime, size: int
 ) -> Slice:
+    drip, after = DripId(job["drip_id"]), job["after_id"]
     match kind:
         case DripJobKind.RETIME:
             row = await connection.fetchrow(SQL["retime"], drip, after, size, now)
-            assert row is not None
-            return Slice(seen=row["seen"], reached=row["reached"])
+        case DripJobKind.RESPACE:
+            row = await connection.fetchrow(
+                SQL["respace"], drip, after, size, job["params"]["old"], job["params"]["new"]
+            )
+        case DripJobKind.FORGET_DATES:
+            row = await connection.fetchrow(SQL["forget_dates"], drip, after, size)
         case DripJobKind.PLAN_DATES:
             rows = await connection.fetch(SQL["slice_of_brand"], drip, after, size)
             subscribers = [SubscriberId(row["id"]) for row in rows]
@@ -83,7 +90,10 @@ async def _work(
             return Slice(seen=len(subscribers), reached=subscribers[-1] if subscribers else None)
         case DripJobKind.RECOUNT:
             await alone_with_tallies(connection)
-            await connection.execute(SQL["recount"], drip)
+            await connection.execute(SQL["take_time"])
+            await connection.execute(SQL["recount"], drip, timeout=_RECOUNT_SECONDS)
             return Slice(seen=0, reached=None)
         case _:
             assert_never(kind)
+    assert row is not None
+    return Slice(seen=row["seen"], reached=row["reached"])

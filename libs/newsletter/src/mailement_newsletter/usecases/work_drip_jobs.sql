@@ -5,9 +5,16 @@ SELECT
     j.drip_id,
     j.kind,
     j.after_id,
-    j.pass
+    j.pass,
+    j.params
 FROM drip_jobs AS j
-WHERE j.not_before <= now()
+WHERE
+    j.not_before <= now()
+    -- These clear the way for what an edit asks for behind them.
+    AND NOT EXISTS (
+        SELECT FROM drip_jobs AS k
+        WHERE k.drip_id = j.drip_id AND k.kind IN ('forget_dates', 'respace') AND k.id < j.id
+    )
 -- Slice by slice in turn, so that the ten million runs of one brand do not hold up the ten of another.
 ORDER BY j.worked_at, j.id
 LIMIT 1
@@ -43,8 +50,13 @@ UPDATE drip_jobs SET
     not_before = CASE WHEN attempts >= 9 THEN 'infinity' ELSE now() + interval '1 minute' * (2 ^ attempts) END
 WHERE id = $1;
 
+-- name: take_time
+-- Counting very many runs takes longer than other statements may.
+SET LOCAL statement_timeout = '10min';
+
 -- name: recount
--- Count a drip's runs by looking. In one statement: what others count meanwhile is neither deleted nor seen.
+-- Count a drip's runs by looking. In one statement: what others count meanwhile is neither deleted nor seen. The steps' own
+-- numbers stay: nothing finds a drip's mails without reading everybody's.
 WITH old AS (
     DELETE FROM drip_tallies AS t WHERE t.drip_id = $1 AND t.step_id = 0
 )
@@ -137,6 +149,61 @@ SELECT
     count(*)::int AS seen,
     max(s.subscriber_id) AS reached,
     (SELECT count(*) FROM retimed)::int AS retimed
+FROM slice AS s;
+
+-- name: respace
+-- After the steps of a paused drip got new positions: each run stands between the same two as before, and as close to them.
+-- Those that have ended too: a failed one may go on, and of all it is told which steps they had.
+WITH mapping AS MATERIALIZED (
+    SELECT
+        m.old,
+        m.new
+    FROM unnest($4::int [], $5::int []) AS m (old, new)
+),
+
+slice AS MATERIALIZED (
+    SELECT
+        e.id,
+        e.subscriber_id
+    FROM drip_enrollments AS e
+    WHERE e.drip_id = $1 AND e.subscriber_id > $2
+    ORDER BY e.subscriber_id
+    FETCH FIRST ($3::int) ROWS WITH TIES
+),
+
+moved AS (
+    UPDATE drip_enrollments AS e SET
+        cursor_pos = coalesce(
+            (SELECT m.new FROM mapping AS m WHERE m.old = e.cursor_pos),
+            (SELECT m.new - 1 FROM mapping AS m WHERE m.old > e.cursor_pos ORDER BY m.old LIMIT 1),
+            (SELECT max(m.new) FROM mapping AS m)
+        )
+    WHERE e.id = ANY(ARRAY(SELECT s.id FROM slice AS s)) AND e.cursor_pos > 0
+)
+
+SELECT
+    count(*)::int AS seen,
+    max(s.subscriber_id) AS reached
+FROM slice AS s;
+
+-- name: forget_dates
+-- A slice of what a date trigger had planned that is another one now, or none.
+WITH slice AS MATERIALIZED (
+    SELECT t.subscriber_id
+    FROM drip_dates AS t
+    WHERE t.drip_id = $1 AND t.subscriber_id > $2
+    ORDER BY t.subscriber_id
+    LIMIT $3
+),
+
+forgotten AS (
+    DELETE FROM drip_dates AS t
+    WHERE t.drip_id = $1 AND t.subscriber_id = ANY(ARRAY(SELECT s.subscriber_id FROM slice AS s))
+)
+
+SELECT
+    count(*)::int AS seen,
+    max(s.subscriber_id) AS reached
 FROM slice AS s;
 
 -- name: slice_of_brand

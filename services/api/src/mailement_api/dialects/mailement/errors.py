@@ -14,6 +14,7 @@ from mailement_newsletter.errors import (
     CannotEnroll,
     DripArchived,
     DripIsADraft,
+    DripIsRespaced,
     DripNotFound,
     InvalidDrip,
     MessageNotFound,
@@ -134,6 +135,9 @@ DRIP_CODES: Final[Mapping[str, Code]] = {
     ),
     "drip_archived": Code(409, "The drip is archived, and stays as it is."),
     "drip_is_a_draft": Code(409, "The drip has never been live; an edit with `state: live` lets it begin."),
+    "drip_is_respaced": Code(
+        409, "An edit has moved the drip's steps, and its runs are still being moved along; resume it later."
+    ),
     "invalid_drip": Code(422, "This is no drip; `errors` has all that is wrong, with its place."),
     "invalid_subscriber": Code(422, "`subscriber` is the address or the id of a subscriber."),
     "invalid_topics": Code(422, "`topics` is a list of at most 100 slugs, separated by commas."),
@@ -168,6 +172,7 @@ _REFUSALS: Final[Mapping[type[Refusal | webhooks.Refusal], str]] = {
     RunNotFound: "run_not_found",
     DripArchived: "drip_archived",
     DripIsADraft: "drip_is_a_draft",
+    DripIsRespaced: "drip_is_respaced",
     BadCursor: "invalid_cursor",
     MessageNotFound: "message_not_found",
     webhooks.OwnerNotFound: "brand_not_found",

@@ -252,6 +252,7 @@ OPERATIONS: Final = (
             "drip": _DRIP,
         },
         *_STARTED,
+        "drip_is_respaced",
         "invalid_dry_run",
         body=ResumeBody,
         body_required=False,
