@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
+import orjson
 import pytest
 
 from mailement_common.ids import SubscriberId
@@ -39,6 +40,8 @@ from mailement_newsletter.usecases.drip_stats import drip_stats
 from mailement_newsletter.usecases.edit_drip import edit_drip
 from mailement_newsletter.usecases.enroll import enroll
 from mailement_newsletter.usecases.explain_run import explain_run
+from mailement_newsletter.usecases.fold_tallies import SQL as FOLDING
+from mailement_newsletter.usecases.fold_tallies import fold_tallies
 from mailement_newsletter.usecases.leave import mark_bounced, unsubscribe
 from mailement_newsletter.usecases.list_drips import list_drips
 from mailement_newsletter.usecases.list_runs import RunPage, list_runs
@@ -444,6 +447,56 @@ async def test_the_end_of_an_evergreen_drip_is_explained(brand: Tenant) -> None:
     assert (
         await _explain(brand)
     ).summary == "Has come to the end, and waits there for steps that are added later."
+
+
+async def _tally(brand: Tenant, *rows: tuple[int, int, str, int]) -> None:
+    await brand.pool.executemany(
+        "INSERT INTO drip_tallies (drip_id, step_id, what, n) VALUES ($1, $2, $3, $4)", rows
+    )
+
+
+async def test_what_was_counted_becomes_one_sum_each_and_the_numbers_stay(brand: Tenant) -> None:
+    drip = await _create(brand, _mail("a"))
+    seen = []
+    for _ in range(2):
+        await _tally(brand, *[(drip, 0, "enrolled", 2), (drip, 0, "failed", 1), (drip, 7, "sent", 1)] * 3)
+        await _tally(brand, (drip, 0, "failed", -1))
+        seen.append((await show_drip.load_counts(brand.pool, drip), await _folded(brand, limit=4)))
+    counts = {(0, "enrolled"): 12, (0, "failed"): 4, (7, "sent"): 6}
+    rows = await brand.pool.fetch("SELECT step_id, what, n FROM drip_tallies")
+    assert {(row["step_id"], row["what"]): row["n"] for row in rows} == counts
+    assert len(rows) == len(counts)
+    assert await show_drip.load_counts(brand.pool, drip) == {
+        step: {what: n for (at, what), n in counts.items() if at == step} for step in (0, 7)
+    }
+    assert [folds for _, folds in seen] == [3, 3]
+
+
+async def _folded(brand: Tenant, *, limit: int) -> int:
+    """How many times it took."""
+    times = 1
+    while await fold_tallies(brand.pool, limit=limit):
+        times += 1
+    return times
+
+
+async def test_with_nothing_to_fold_no_sum_is_looked_at(brand: Tenant) -> None:
+    """However many drips there are, also those whose counts are few or that are archived."""
+    await brand.pool.execute(
+        """
+        INSERT INTO drip_tallies (drip_id, step_id, what, n)
+        SELECT drip, step, 'ran', 1 FROM generate_series(1, 400) AS drip CROSS JOIN generate_series(1, 100) AS step
+        """
+    )
+    while await fold_tallies(brand.pool, limit=20_000):
+        pass
+    await brand.pool.execute("VACUUM ANALYZE drip_tallies")
+    async with brand.pool.acquire() as connection, connection.transaction():
+        explained = await connection.fetchval(
+            f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {FOLDING['fold'].replace('$1', '20000')}"
+        )
+    (found,) = orjson.loads(explained)
+    assert found["Plan"]["Shared Hit Blocks"] + found["Plan"]["Shared Read Blocks"] < 20
 
 
 _NOW = datetime(2031, 5, 1, tzinfo=UTC)

@@ -63,8 +63,8 @@ class Housekeeper:
 
     async def fold(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            await fold_tallies(self._pool, limit=_FOLD_ROWS)
-            await wait_for(stop, _FOLD_SECONDS)
+            if not await fold_tallies(self._pool, limit=_FOLD_ROWS):
+                await wait_for(stop, _FOLD_SECONDS)
 
     async def keep_months(self, stop: asyncio.Event) -> None:
         while not stop.is_set():

@@ -15,11 +15,13 @@ SQL: Final = queries_beside(__file__)
 _LOCK: Final = 0x74616C6C696573
 
 
-async def fold_tallies(pool: asyncpg.Pool, *, limit: int) -> None:
-    """At most `limit` rows become a few; the sums stay the same at every moment."""
+async def fold_tallies(pool: asyncpg.Pool, *, limit: int) -> bool:
+    """At most `limit` rows become a few; the sums stay the same at every moment. True: there are more, or may be."""
     async with pool.acquire() as connection, connection.transaction():
-        if await connection.fetchval(SQL["take_turn"], _LOCK):
-            await connection.execute(SQL["fold"], limit)
+        if not await connection.fetchval(SQL["take_turn"], _LOCK):
+            return False
+        appended: int = await connection.fetchval(SQL["fold"], limit)
+    return appended >= limit
 
 
 async def alone_with_tallies(connection: Connection) -> None:

@@ -7,35 +7,33 @@ SELECT pg_try_advisory_xact_lock($1);
 SELECT pg_advisory_xact_lock($1);
 
 -- name: fold
--- Add up counts that were appended, a drip's rows at a time; what another process folds is left to it.
-WITH crowded AS MATERIALIZED (
-    SELECT t.drip_id
-    FROM drip_tallies AS t
-    GROUP BY t.drip_id
-    HAVING count(*) > 200 AND count(*) > 2 * count(DISTINCT t.step_id || t.what)
-    ORDER BY count(*) DESC
-    LIMIT 20
-),
-
-taken AS MATERIALIZED (
+-- Add what was counted since to the sums, of which there is one row each; tells how many rows that were. Nothing else is looked at.
+WITH taken AS MATERIALIZED (
     SELECT t.ctid AS place
     FROM drip_tallies AS t
-    WHERE t.drip_id = ANY(ARRAY(SELECT c.drip_id FROM crowded AS c))
+    WHERE NOT t.folded
     LIMIT $1
     FOR UPDATE SKIP LOCKED
 ),
 
-folded AS (
+appended AS (
     DELETE FROM drip_tallies AS t
     WHERE t.ctid = ANY(ARRAY(SELECT k.place FROM taken AS k))
     RETURNING t.drip_id, t.step_id, t.what, t.n
+),
+
+summed AS (
+    INSERT INTO drip_tallies AS t (drip_id, step_id, what, n, folded)
+    SELECT
+        a.drip_id,
+        a.step_id,
+        a.what,
+        sum(a.n),
+        true
+    FROM appended AS a
+    GROUP BY a.drip_id, a.step_id, a.what
+    ON CONFLICT (drip_id, step_id, what) WHERE folded DO UPDATE SET n = t.n + excluded.n
 )
 
-INSERT INTO drip_tallies (drip_id, step_id, what, n)
-SELECT
-    f.drip_id,
-    f.step_id,
-    f.what,
-    sum(f.n)
-FROM folded AS f
-GROUP BY f.drip_id, f.step_id, f.what;
+SELECT count(*)::int AS appended
+FROM appended;
