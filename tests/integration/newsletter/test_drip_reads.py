@@ -21,8 +21,12 @@ from mailement_newsletter.usecases import (
     list_runs as list_runs_,
 )
 from mailement_newsletter.usecases import (
+    list_runs_of_subscriber as list_runs_of_subscriber_,
+)
+from mailement_newsletter.usecases import (
     preview_edit,
     retry_failed_runs,
+    run_rows,
     show_drip,
     simulate_drip,
 )
@@ -44,10 +48,12 @@ from mailement_newsletter.usecases.fold_tallies import SQL as FOLDING
 from mailement_newsletter.usecases.fold_tallies import fold_tallies
 from mailement_newsletter.usecases.leave import mark_bounced, unsubscribe
 from mailement_newsletter.usecases.list_drips import list_drips
-from mailement_newsletter.usecases.list_runs import RunPage, list_runs
+from mailement_newsletter.usecases.list_runs import list_runs
+from mailement_newsletter.usecases.list_runs_of_subscriber import list_runs_of_subscriber
 from mailement_newsletter.usecases.pause_drip import pause_drip
 from mailement_newsletter.usecases.report_event import report_event
 from mailement_newsletter.usecases.resume_drip import resume_drip
+from mailement_newsletter.usecases.run_rows import RunPage
 from mailement_newsletter.usecases.show_run import show_run
 from tests.integration.newsletter.plans import scans
 from tests.support.brands import MakeTenant, Tenant
@@ -169,8 +175,33 @@ async def test_runs_of_one_subscriber_are_listed_alone(brand: Tenant) -> None:
     ]
 
 
+async def test_a_page_may_end_at_a_run_of_any_number(brand: Tenant) -> None:
+    drip = await _create(brand, _mail("a"), re_enroll="always")
+    await _put_in(brand, drip)
+    await brand.pool.execute("UPDATE drip_enrollments SET run_no = 32765")
+    for _ in range(2):
+        await _put_in(brand, drip)
+    pages = await _everybody(brand, drip)
+    assert [run.run_no for page in pages for run in page.runs] == [32765, 32766, 32767]
+
+
+async def test_runs_of_a_subscriber_are_listed_over_all_drips(brand: Tenant) -> None:
+    drips = [
+        await _create(brand, _mail("a"), name=f"Course {number}", re_enroll="always") for number in range(2)
+    ]
+    subscriber, *_ = [await _put_in(brand, drip) for drip in (*drips, drips[0])]
+    await _put_in(brand, drips[1], "other@example.com")
+    who = ById(subscriber_id=subscriber)
+    first = await list_runs_of_subscriber(brand.pool, brand.id, who, limit=2)
+    assert [(run.drip_id, run.run_no) for run in first.runs] == [(drips[0], 2), (drips[1], 1)]
+    assert first.cursor is not None
+    last = await list_runs_of_subscriber(brand.pool, brand.id, who, limit=2, before=RunId(int(first.cursor)))
+    assert [(run.drip_id, run.run_no) for run in last.runs] == [(drips[0], 1)]
+    assert last.cursor is None
+
+
 @pytest.mark.parametrize(
-    "cursor", ["", "1", "1.", "x.y", "1.99999", "99999999999999999999.1", "1.1 ", "-1.1"]
+    "cursor", ["", "1", "1.", "x.y", "1.32768", "1.99999", "99999999999999999999.1", "1.1 ", "-1.1"]
 )
 async def test_a_cursor_of_ones_own_is_refused(brand: Tenant, cursor: str) -> None:
     drip = await _create(brand, _mail("a"))
@@ -188,6 +219,8 @@ async def test_others_brands_are_not_seen(brand: Tenant, make_brand: MakeTenant)
         await list_runs(stranger.pool, stranger.id, drip)
     with pytest.raises(SubscriberNotFound):
         await list_runs(brand.pool, brand.id, drip, who=ById(subscriber_id=unknown))
+    with pytest.raises(SubscriberNotFound):
+        await list_runs_of_subscriber(brand.pool, brand.id, ById(subscriber_id=unknown))
     for deed in (
         show_run(stranger.pool, stranger.id, run),
         explain_run(stranger.pool, stranger.id, run, now=(await _run(brand))["enrolled_at"]),
@@ -506,6 +539,8 @@ _DAYS = [1, 2, 3, 4, 5, 6, 7]
 @pytest.mark.parametrize(
     ("query", "arguments"),
     [
+        pytest.param(run_rows.SQL["runs"], ([1, 2],), id="rows of runs"),
+        pytest.param(list_runs_of_subscriber_.SQL["page"], (1, 1, 2**63 - 1, 51), id="runs of a subscriber"),
         pytest.param(list_runs_.SQL["page"], (1, 0, 0, None, 51, 51, 2**63 - 1), id="runs"),
         pytest.param(list_runs_.SQL["last_looked_at"], (1, 0, 0, 10_000, 2**63 - 1), id="last looked at"),
         pytest.param(list_runs_.SQL["failed"], (1, 0, 0, 51), id="failed runs"),

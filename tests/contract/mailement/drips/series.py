@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
@@ -33,6 +34,7 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "/drips/{id}/runs": ("GET",),
     "/drips/{id}/stats": ("GET",),
     "/drips/{id}/simulate": ("GET",),
+    "/runs": ("GET",),
     "/runs/{id}": ("GET",),
     "/runs/{id}/explain": ("GET",),
     "/runs/{id}/exit": ("POST",),
@@ -47,6 +49,8 @@ BODIES: Mapping[tuple[str, str], Mapping[str, object]] = {
     ("POST", "/drips/{id}/preview"): {"max_per_hour": 60},
     ("POST", "/events"): {"email": READER, "event": "order.paid"},
 }
+# What a call cannot do without behind the question mark.
+QUERIES: Mapping[str, str] = {"/runs": f"?subscriber={quote(READER)}"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -145,6 +146,17 @@ async def test_runs_are_listed_by_state_and_by_subscriber(drips: Drips) -> None:
         404,
         "subscriber_not_found",
     )
+
+
+async def test_runs_of_a_subscriber_are_listed_over_all_drips(drips: Drips) -> None:
+    made = [(await drips.make(name=name))["id"] for name in ("One", "Two")]
+    subscriber, _ = [await drips.put_in(drip) for drip in made]
+    for who in (subscriber, quote(READER)):
+        first = await drips.get(f"/runs?subscriber={who}&limit=1")
+        last = await drips.get(f"/runs?subscriber={who}&limit=1&cursor={first['cursor']}")
+        assert [run["drip_id"] for page in (first, last) for run in page["runs"]] == made[::-1]
+        assert last["cursor"] is None
+    assert (await drips.call("GET", "/runs")).error == (422, "invalid_subscriber")
 
 
 async def test_a_run_is_shown_and_explained(drips: Drips) -> None:

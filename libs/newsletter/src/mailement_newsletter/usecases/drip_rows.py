@@ -73,7 +73,9 @@ class Numbers:
 
 async def load_drip(executor: Executor, brand: BrandId, drip: DripId, *, lock: bool = False) -> DripRows:
     """`lock`: nobody else edits it before the transaction ends. Raises DripNotFound."""
-    row = await executor.fetchrow(SQL["lock"] if lock else SQL["find"], brand, drip)
+    if lock:
+        await executor.execute(SQL["lock"], brand, drip)
+    row = await executor.fetchrow(SQL["find"], brand, drip)
     if row is None:
         raise DripNotFound
     rows = await executor.fetch(SQL["steps"], drip)
@@ -92,6 +94,12 @@ async def load_drip(executor: Executor, brand: BrandId, drip: DripId, *, lock: b
         created_at=row["created_at"],
         updated_at=row["updated_at"],
     )
+
+
+async def require_drip(executor: Executor, brand: BrandId, drip: DripId) -> None:
+    """Raises DripNotFound."""
+    if not await executor.fetchval(SQL["exists"], brand, drip):
+        raise DripNotFound
 
 
 async def load_numbers(executor: Executor, drips: Collection[DripId]) -> Mapping[DripId, Numbers]:

@@ -32,38 +32,15 @@ INNER JOIN brands AS b ON d.brand_id = b.id
 WHERE d.brand_id = $1 AND d.id = $2;
 
 -- name: lock
--- The same, and nobody else edits it before the transaction ends.
-SELECT
-    d.id,
-    d.name,
-    d.state,
-    d.trigger,
-    d.trigger_topic_id,
-    d.trigger_event,
-    d.trigger_field,
-    d.trigger_days,
-    d.trigger_yearly,
-    d.trigger_time,
-    d.re_enroll,
-    d.catch_up,
-    d.skip_due_before,
-    d.zone,
-    d.window_start,
-    d.window_end,
-    d.window_days,
-    d.exit_topic_ids,
-    d.goal_events,
-    d.evergreen,
-    d.max_per_hour,
-    d.paced_until,
-    d.version,
-    d.created_at,
-    d.updated_at,
-    b.timezone
+-- Nobody else edits a drip before the transaction ends.
+SELECT d.id
 FROM drips AS d
-INNER JOIN brands AS b ON d.brand_id = b.id
 WHERE d.brand_id = $1 AND d.id = $2
-FOR NO KEY UPDATE OF d;
+FOR NO KEY UPDATE;
+
+-- name: exists
+-- Whether the brand has such a drip, without its words.
+SELECT EXISTS (SELECT FROM drips AS d WHERE d.brand_id = $1 AND d.id = $2);
 
 -- name: steps
 -- The steps of a drip in their order, those that were deleted too.

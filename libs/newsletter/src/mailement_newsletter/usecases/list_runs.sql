@@ -2,18 +2,14 @@
 -- The runs of a drip behind a place, up to a subscriber, in one state or in any; no more are looked at than one says.
 SELECT
     e.id,
-    e.drip_id,
     e.subscriber_id,
-    e.run_no,
-    e.state,
-    e.exit_reason,
-    e.enrolled_at,
-    e.next_run_at,
-    e.ended_at,
-    e.attempts,
-    e.error
+    e.run_no
 FROM (
-    SELECT k.*
+    SELECT
+        k.id,
+        k.subscriber_id,
+        k.run_no,
+        k.state
     FROM drip_enrollments AS k
     WHERE
         k.drip_id = $1
@@ -43,27 +39,9 @@ LIMIT 1 OFFSET $4 - 1;
 -- Those that failed, which have an index of their own.
 SELECT
     e.id,
-    e.drip_id,
     e.subscriber_id,
-    e.run_no,
-    e.state,
-    e.exit_reason,
-    e.enrolled_at,
-    e.next_run_at,
-    e.ended_at,
-    e.attempts,
-    e.error
+    e.run_no
 FROM drip_enrollments AS e
 WHERE e.drip_id = $1 AND e.state = 'failed' AND (e.subscriber_id, e.run_no) > ($2::bigint, $3::smallint)
 ORDER BY e.subscriber_id, e.run_no
 LIMIT $4;
-
--- name: subscriber
--- Whom an address or an id means.
-SELECT s.id
-FROM subscribers AS s
-WHERE s.brand_id = $1 AND s.email_key = $2
-UNION ALL
-SELECT s.id
-FROM subscribers AS s
-WHERE s.brand_id = $1 AND s.id = $3;

@@ -9,7 +9,7 @@ import asyncpg
 from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId
 from mailement_newsletter.ids import DripId
-from mailement_newsletter.usecases.drip_rows import Executor, load_drip, transaction
+from mailement_newsletter.usecases.drip_rows import Executor, require_drip, transaction
 
 SQL: Final = queries_beside(__file__)
 
@@ -18,7 +18,7 @@ _BATCH: Final = 5_000
 
 async def retry_failed_runs(executor: Executor, brand: BrandId, drip: DripId) -> int:
     """How many go on; whoever is in the drip anew does not. Batch by batch, each a transaction. Raises DripNotFound."""
-    await load_drip(executor, brand, drip)
+    await require_drip(executor, brand, drip)
     retried: int = 0
     place = (0, 0)
     while True:

@@ -11,7 +11,7 @@ from mailement_newsletter.ids import RunId, StepId
 from mailement_newsletter.rules.drip_definition import StepKind
 from mailement_newsletter.rules.drip_runs import RunEvent, RunMail, RunReport, RunStep
 from mailement_newsletter.usecases.drip_rows import Executor
-from mailement_newsletter.usecases.list_runs import run_of
+from mailement_newsletter.usecases.run_rows import load_runs
 
 SQL: Final = queries_beside(__file__)
 
@@ -21,6 +21,7 @@ async def show_run(executor: Executor, brand: BrandId, run: RunId) -> RunReport:
     row = await executor.fetchrow(SQL["run"], brand, run)
     if row is None:
         raise RunNotFound
+    (found,) = await load_runs(executor, [run])
     steps = [
         RunStep(
             id=StepId(step["id"]),
@@ -38,7 +39,7 @@ async def show_run(executor: Executor, brand: BrandId, run: RunId) -> RunReport:
     mails = await executor.fetch(SQL["mails"], [f"drip:{run}:{step.id}" for step in steps])
     events = await executor.fetch(SQL["events"], run)
     return RunReport(
-        run=run_of(row),
+        run=found,
         cursor_pos=row["cursor_pos"],
         anchor_at=row["anchor_at"],
         email=row["email"],

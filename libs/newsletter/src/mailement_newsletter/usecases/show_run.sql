@@ -1,17 +1,7 @@
 -- name: run
--- A run of the brand, with what decides when and whether it goes on.
+-- Whose run of the brand it is, and what decides when and whether it goes on.
 SELECT
-    e.id,
     e.drip_id,
-    e.subscriber_id,
-    e.run_no,
-    e.state,
-    e.exit_reason,
-    e.enrolled_at,
-    e.next_run_at,
-    e.ended_at,
-    e.attempts,
-    e.error,
     e.cursor_pos,
     e.anchor_at,
     s.email,

@@ -64,11 +64,12 @@ _DRIP_DETAILS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """What may stand behind the question mark."""
+    """What may stand behind the question mark, or has to."""
 
     name: str
     description: str
     schema: Mapping[str, object]
+    is_required: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,7 +260,7 @@ def _query_parameter(parameter: Parameter) -> dict[str, Any]:
     return {
         "name": parameter.name,
         "in": "query",
-        "required": False,
+        "required": parameter.is_required,
         "schema": parameter.schema,
         "description": parameter.description,
     }

@@ -28,6 +28,7 @@ from mailement_newsletter.usecases.exit_run import exit_run
 from mailement_newsletter.usecases.explain_run import explain_run
 from mailement_newsletter.usecases.list_drips import list_drips
 from mailement_newsletter.usecases.list_runs import list_runs
+from mailement_newsletter.usecases.list_runs_of_subscriber import list_runs_of_subscriber
 from mailement_newsletter.usecases.pause_drip import pause_drip
 from mailement_newsletter.usecases.preview_edit import preview_edit
 from mailement_newsletter.usecases.report_event import report_event
@@ -138,6 +139,22 @@ async def simulate(deps: Deps, call: Call) -> Mapping[str, object]:
     since = moment_of(call.query, "from") or deps.clock.now()
     found = await simulate_drip(deps.pool, call.brand, _drip_id(call), whom, since=since)
     return {"simulation": responses.simulation(found)}
+
+
+async def runs_of_subscriber(deps: Deps, call: Call) -> Mapping[str, object]:
+    who = requests.subscriber_of(call.query)
+    if who is None:
+        raise WireError("invalid_subscriber")
+    before = id_cursor_of(call.query)
+    return responses.runs(
+        await list_runs_of_subscriber(
+            deps.pool,
+            call.brand,
+            who,
+            limit=limit_of(call.query),
+            before=None if before is None else RunId(before),
+        )
+    )
 
 
 async def show_one_run(deps: Deps, call: Call) -> Mapping[str, object]:

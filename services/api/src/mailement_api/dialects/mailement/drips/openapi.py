@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from pydantic import BaseModel
@@ -355,6 +356,18 @@ OPERATIONS: Final = (
             ),
         ),
         fields={"end_reason": _EXIT_REASON},
+    ),
+    _describe(
+        "get",
+        "runs",
+        "listRunsOfSubscriber",
+        "The runs of a subscriber through all drips, the newest first.",
+        {"runs": [_RUN], "cursor": None},
+        "invalid_limit",
+        "invalid_cursor",
+        "invalid_subscriber",
+        "subscriber_not_found",
+        query=(replace(_SUBSCRIBER, is_required=True), LIMIT, CURSOR),
     ),
     _describe(
         "get",

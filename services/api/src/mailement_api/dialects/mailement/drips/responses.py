@@ -12,10 +12,10 @@ from mailement_newsletter.rules.drip_explanations import RunExplanation
 from mailement_newsletter.rules.drip_runs import HistoryEntry, Run, RunReport
 from mailement_newsletter.usecases.drip_stats import DripStats
 from mailement_newsletter.usecases.list_drips import DripPage, DripSummary
-from mailement_newsletter.usecases.list_runs import RunPage
 from mailement_newsletter.usecases.preview_edit import EditPreview
 from mailement_newsletter.usecases.report_event import Reported
 from mailement_newsletter.usecases.resume_drip import Resumed
+from mailement_newsletter.usecases.run_rows import RunPage
 from mailement_newsletter.usecases.show_drip import DripReport
 from mailement_newsletter.usecases.simulate_drip import Simulation
 

@@ -27,6 +27,7 @@ _OTHERS: Final[Mapping[str, Mapping[str, Deed]]] = {
     "/drips/{id}/runs": {"GET": deeds.runs},
     "/drips/{id}/stats": {"GET": deeds.stats},
     "/drips/{id}/simulate": {"GET": deeds.simulate},
+    "/runs": {"GET": deeds.runs_of_subscriber},
     "/runs/{id}": {"GET": deeds.show_one_run},
     "/runs/{id}/explain": {"GET": deeds.explain},
     "/runs/{id}/exit": {"POST": deeds.exit_one_run},
