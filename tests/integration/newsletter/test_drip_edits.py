@@ -328,15 +328,25 @@ async def test_a_changed_date_trigger_is_planned_anew_and_nobody_begins_by_the_o
 ) -> None:
     await brand.field("born")
     drip = await _create(brand, *ABC, trigger="date", field="born")
-    await _plan_due(brand, drip)
-    await _edit(brand, drip, *ABC, trigger="date", field="born", days=3)
-    assert await _jobs(brand) == ["forget_dates", "plan_dates"]
-    assert (await enroll_dated(brand.pool, now=await _now(brand), behind=0, batch=10)).due == 0
-    # In slices, and in this order.
-    await work_drip_job(brand.pool, now=await _now(brand), size=2)
-    assert (await _due_dates(brand), await _jobs(brand)) == (1, ["forget_dates", "plan_dates"])
+    now = await _now(brand)
+    person = await brand.subscriber(custom_fields={"born": f"{now - DAY:%Y-%m-%d}"})
     await _retime(brand)
-    assert await _due_dates(brand) == 0
+    await brand.pool.execute(
+        """
+        INSERT INTO drip_dates (drip_id, subscriber_id, brand_id, due_at)
+        VALUES ($1, $2, $3, now() - interval '1 minute')
+        """,
+        drip,
+        person,
+        brand.id,
+    )
+    await _edit(brand, drip, *ABC, trigger="date", field="born", days=9)
+    assert await _jobs(brand) == ["plan_dates"]
+    begun = await enroll_dated(brand.pool, now=now, behind=0, batch=10)
+    assert (begun.due, begun.enrolled) == (1, 0)
+    await _retime(brand)
+    (due,) = [row["due_at"] for row in await brand.pool.fetch("SELECT due_at FROM drip_dates")]
+    assert 7 * DAY < due - now < 9 * DAY
 
 
 async def test_a_date_trigger_that_is_none_any_more_is_forgotten(brand: Tenant) -> None:
@@ -345,6 +355,13 @@ async def test_a_date_trigger_that_is_none_any_more_is_forgotten(brand: Tenant) 
     await _plan_due(brand, drip)
     await _edit(brand, drip, *ABC)
     assert await _jobs(brand) == ["forget_dates"]
+    # In slices.
+    await work_drip_job(brand.pool, now=await _now(brand), size=2)
+    assert await _due_dates(brand) == 1
+    # And before it is planned what an edit meanwhile makes a date trigger again.
+    await _edit(brand, drip, *ABC, trigger="date", field="born")
+    await work_drip_job(brand.pool, now=await _now(brand), size=2)
+    assert (await _due_dates(brand), await _jobs(brand)) == (0, ["plan_dates"])
 
 
 async def test_what_an_archived_drip_had_planned_is_forgotten_in_the_background(brand: Tenant) -> None:

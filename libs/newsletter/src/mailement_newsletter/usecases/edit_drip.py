@@ -96,14 +96,16 @@ def _timing(steps: Sequence[StoredStep], definition: DripDefinition) -> object:
 
 
 async def _plan_dates(connection: Connection, planned: PlannedEdit) -> None:
-    """A date trigger that has changed, or begins to work, is planned anew for every subscriber."""
+    """A date trigger that has changed, or begins to work, is planned anew for every subscriber.
+
+    Until that is done nobody begins by the old plan: whether it is the day is asked once more when it has come.
+    """
     before, after = planned.rows.definition, planned.definition
-    changed = _dates(before) != _dates(after)
-    if changed and before.trigger is DripTrigger.DATE:
-        # Until that is done nobody is enrolled by what was planned before.
-        await ask_for(connection, planned.rows.id, "forget_dates")
     begins = planned.rows.state is DripState.DRAFT and planned.state is DripState.LIVE
-    if after.trigger is DripTrigger.DATE and (changed or begins):
+    if after.trigger is not DripTrigger.DATE:
+        if before.trigger is DripTrigger.DATE:
+            await ask_for(connection, planned.rows.id, "forget_dates")
+    elif begins or _dates(before) != _dates(after):
         await ask_for(connection, planned.rows.id, "plan_dates")
 
 

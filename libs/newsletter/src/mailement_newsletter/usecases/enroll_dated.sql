@@ -8,12 +8,7 @@ WITH due AS MATERIALIZED (
     FROM (
         SELECT d.id
         FROM drips AS d
-        WHERE
-            d.trigger = 'date'
-            AND d.state = 'live'
-            AND ($4::bigint IS NULL OR d.id = $4)
-            -- What was planned before an edit is being forgotten.
-            AND NOT EXISTS (SELECT FROM drip_jobs AS j WHERE j.drip_id = d.id AND j.kind = 'forget_dates')
+        WHERE d.trigger = 'date' AND d.state = 'live' AND ($4::bigint IS NULL OR d.id = $4)
         ORDER BY (d.id <= $2), d.id
         -- The fence keeps the planner from sorting behind the join, where it would lock far more rows than it takes.
         OFFSET 0
@@ -161,10 +156,7 @@ SELECT
 FROM (
     SELECT d.id
     FROM drips AS d
-    WHERE
-        d.trigger = 'date'
-        AND d.state = 'live'
-        AND NOT EXISTS (SELECT FROM drip_jobs AS j WHERE j.drip_id = d.id AND j.kind = 'forget_dates')
+    WHERE d.trigger = 'date' AND d.state = 'live'
     ORDER BY (d.id <= $2), d.id
     OFFSET 0
 ) AS live

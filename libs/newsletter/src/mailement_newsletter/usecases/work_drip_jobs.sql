@@ -187,7 +187,7 @@ SELECT
 FROM slice AS s;
 
 -- name: forget_dates
--- A slice of what a date trigger had planned that is another one now, or none.
+-- A slice of what a date trigger had planned that is none any more.
 WITH slice AS MATERIALIZED (
     SELECT t.subscriber_id
     FROM drip_dates AS t
