@@ -328,6 +328,19 @@ async def _is_slowed_down(ledger: Ledger) -> bool:
     )
 
 
+async def test_a_secret_that_cannot_be_opened_is_told_and_nothing_is_sent(
+    ledger: Ledger, clock: SetClock, first: FakeResend, second: FakeResend
+) -> None:
+    await ledger.messages(1)
+    await ledger.pool.execute("UPDATE mail_accounts SET secret_sealed = 'damaged' WHERE id = 1")
+    room = a_mailroom(ledger.pool, ScriptedProvider(), clock)
+    async with running(room):
+        await until(lambda: _holds(room.trouble is not None), what="the trouble is told")
+    assert room.trouble is not None
+    assert room.trouble.startswith(f"brand {ledger.brand_id}: ")
+    assert await ledger.states() == {"queued": 1}
+
+
 async def _of_another_brand(ledger: Ledger) -> int:
     other = await ledger.another_brand()
     return await other.message(await other.subscriber("other"))

@@ -39,7 +39,8 @@ def test_a_sender_s_domain_is_kept_in_ascii() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["nobody", "jürgen@example.com", "A <a@example.com>", f"{'x' * 190}@example.com"]
+    "text",
+    ["nobody", "jürgen@example.com", "A <a@example.com>", '"a b"@example.com', f"{'x' * 190}@example.com"],
 )
 def test_what_no_mail_system_can_send_from_is_refused(text: str) -> None:
     with pytest.raises(InvalidName):

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from email.utils import parseaddr
-from typing import Final
 
 from typing_extensions import override
 
 from mailement_mailer.text import is_one_line, one_line
-
-_ADDRESS: Final = re.compile(
-    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?", re.ASCII
-)
+from mailement_newsletter.rules.names import SENDER_ADDRESS
 
 
 class NotAMailbox(ValueError):
@@ -29,7 +24,7 @@ class Mailbox:
 
     def __post_init__(self) -> None:
         """Raises NotAMailbox."""
-        if not _ADDRESS.fullmatch(self.address):
+        if not SENDER_ADDRESS.fullmatch(self.address):
             raise NotAMailbox("the address is not `local@domain` in ASCII")
         if not is_one_line(self.name):
             raise NotAMailbox("the name is not one line of text")

@@ -106,8 +106,8 @@ class Mailroom:
 
     @property
     def trouble(self) -> str | None:
-        """Why an account takes no mail at present; None when all do."""
-        return self._accounts.trouble
+        """Why an account takes no mail at present, or a brand's mail has no way; None when all is well."""
+        return self._accounts.trouble or self._rounds.trouble
 
     def wake(self) -> None:
         """There may be something to do: look now, not at the next poll."""

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 MESSAGES: Final = Counter("mailement_messages_total", "Attempts by what came of them.", ["outcome"])
+STANDSTILLS: Final = Gauge(
+    "mailement_mail_standstills",
+    "Brands and kinds of mail that wait for a way, by what would open one.",
+    ["waits_for"],
+)
 SEND_SECONDS: Final = Histogram(
     "mailement_message_send_seconds",
     "Time that the provider took for one mail.",

@@ -13,7 +13,8 @@ import asyncpg
 from mailement_common.clock import Clock
 from mailement_common.ids import BrandId
 from mailement_mailer.desk import Desk
-from mailement_mailer.routes import NoRoute, Route, RouteBook
+from mailement_mailer.routes import Route, RouteBook
+from mailement_mailer.standstills import Standstills
 from mailement_newsletter.queries import lanes, pacing
 from mailement_newsletter.queries.lanes import Claims, Portion
 from mailement_newsletter.queries.messages import Claimed
@@ -68,7 +69,13 @@ class Rounds:
         self._desk_of = desk_of
         self._closed = closed
         self._progress = Progress(most_brands=lanes.MOST_BRANDS, most_lanes=lanes.MOST_LANES)
+        self._standstills = Standstills()
         self._waits: dict[tuple[BrandId, SenderId | None], datetime] = {}
+
+    @property
+    def trouble(self) -> str | None:
+        """Why a brand's mail waits until somebody mends something; None if none does."""
+        return self._standstills.trouble
 
     async def next(self, *, room: int) -> Round:
         """Claims at most what the desks have room for. `room`: the most that any of them has."""
@@ -97,15 +104,10 @@ class Rounds:
         """The ways that are open."""
         ways = {(each.lane.brand_id, each.lane.kind) for each in waiting if each.due}
         await self._book.load({brand for brand, _ in ways})
-        routes: dict[_Way, Route] = {}
         closed = self._closed()
-        for brand, kind in ways:
-            match await self._book.choose(brand, kind, closed):
-                case Route() as route:
-                    routes[brand, kind] = route
-                case NoRoute():
-                    pass
-        return routes
+        chosen = {(brand, kind): await self._book.choose(brand, kind, closed) for brand, kind in ways}
+        self._standstills.note(chosen, self._clock.now())
+        return {way: route for way, route in chosen.items() if isinstance(route, Route)}
 
     def _deal(
         self, waiting: Sequence[Waiting], routes: Mapping[_Way, Route], now: datetime

@@ -1,20 +1,7 @@
 """Which way a mail goes: from whom, through which account, how fast, and signed with what.
 
-How the mailroom uses it:
-
-    await book.load(brand_ids)                            # one statement for all brands of a claim; a few seconds hold
-    chosen = await book.choose(brand_id, kind)            # then this asks nobody
-    match chosen:
-        case NoRoute():  put the message off until `chosen.until` (with jitter), with `chosen.reason`
-        case Route():    want = chosen.want(mails=1)      # mails that take the same route may ask together
-    if want.limited:                                      # most brands have no limits: then there is nothing to ask
-        (grant,) = await pacing.reserve(pool, [want], now)
-        # grant.mails may leave; the rest asks again at grant.again_at. If grant.day_used_up:
-        book.forget(brand_id)                             # then `choose` gives the next sender in rank, if there is one
-    provider = fleet.provider(chosen.account)             # providers/fleet.py; None is the account of the settings
-    # What was granted and did not leave: await pacing.give_back(pool, [chosen.want(mails=n)])
-    # 429: await pacing.slow_down(pool, chosen.account_key, retry_after, now); book.forget()
-    # quota or login refused: await senders.park(pool, chosen.account.id, until=…, reason=…); book.forget()
+The rounds of claims (`rounds.py`) load the brands that they meet, choose the way of each kind of mail, and leave alone
+what has none. Whoever changes what a choice rests on (a day that is used up, an account that parks) lets the book forget.
 """
 
 from __future__ import annotations
@@ -23,6 +10,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Final
 
 from mailement_common.clock import Clock
@@ -89,13 +77,25 @@ class Route:
         return Want(mails=mails, buckets=self.buckets, days=self.days)
 
 
+class WaitsFor(StrEnum):
+    """`time`: a day or a rest ends by itself; `operator`: somebody has decided so; `repair`: something cannot be used."""
+
+    TIME = "time"
+    OPERATOR = "operator"
+    REPAIR = "repair"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoRoute:
-    """Nobody may send for this brand and kind at present; ask again at `until`. `stays_closed`: until an operator opens it."""
+    """Nobody may send for this brand and kind at present. A mail that can go no other way asks again at `until`."""
 
     until: datetime
     reason: str
-    stays_closed: bool = False
+    waits_for: WaitsFor = WaitsFor.TIME
+
+    @property
+    def stays_closed(self) -> bool:
+        return self.waits_for is not WaitsFor.TIME
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,13 +138,13 @@ class RouteBook:
         """The way of a mail that is about to be sent. `closed`: accounts that this mailer has found shut, until then."""
         page = self._page(brand_id) or await self._load(brand_id)
         if page is None:
-            return NoRoute(until=self._clock.now() + _LOOK_AGAIN, reason="there is no such brand")
+            return _closed("there is no such brand", self._clock.now())
         try:
             if not page.routes.senders:
                 return self._default_route(page.routes)
             return self._route_of_senders(page.routes, kind, page.read_at, closed)
         except _Unusable as fault:
-            return NoRoute(until=page.read_at + _LOOK_AGAIN, reason=str(fault))
+            return _closed(str(fault), page.read_at, WaitsFor.REPAIR)
 
     async def way_back(
         self, brand_id: BrandId, sender_id: SenderId | None, account_id: MailAccountId | None
@@ -167,7 +167,7 @@ class RouteBook:
                 return NoRoute(until=parked_until, reason="the mail account is parked")
             return replace(self._route(page.routes, way, page.read_at), buckets=(), days=())
         except _Unusable as fault:
-            return _closed(str(fault), now)
+            return _closed(str(fault), now, WaitsFor.REPAIR)
 
     def forget(self, brand_id: BrandId | None = None) -> None:
         """Something has changed: look again, at once."""
@@ -235,7 +235,9 @@ class RouteBook:
         situation = _situation(routes.senders, now, closed)
         chosen = choose([route.sender for route in routes.senders], kind, situation)
         if isinstance(chosen, Nobody):
-            return NoRoute(until=chosen.until or now + _LOOK_AGAIN, reason=chosen.reason)
+            if chosen.until is None:
+                return _closed(chosen.reason, now)
+            return NoRoute(until=chosen.until, reason=chosen.reason)
         way = next(route for route in routes.senders if route.sender.id == chosen.id)
         return self._route(routes, way, now)
 
@@ -288,8 +290,8 @@ class RouteBook:
             raise _Unusable(str(fault)) from fault
 
 
-def _closed(reason: str, now: datetime) -> NoRoute:
-    return NoRoute(until=now + _LOOK_AGAIN, reason=reason, stays_closed=True)
+def _closed(reason: str, now: datetime, waits_for: WaitsFor = WaitsFor.OPERATOR) -> NoRoute:
+    return NoRoute(until=now + _LOOK_AGAIN, reason=reason, waits_for=waits_for)
 
 
 def _situation(

@@ -19,6 +19,10 @@ _MAX_NAME: Final = 200
 CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 EVENT: Final = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 GIVEN_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+# What stands in a From header as it is.
+SENDER_ADDRESS: Final = re.compile(
+    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?", re.ASCII
+)
 # A brand's slug becomes a label of its List-Id.
 _SLUG: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -72,4 +76,6 @@ def sender_address(text: str) -> str:
     domain = address.key.rpartition("@")[2]
     if not local.isascii():
         raise InvalidName("a sender's address is ASCII before the @")
+    if not SENDER_ADDRESS.fullmatch(f"{local}@{domain}"):
+        raise InvalidName("a sender's address needs no quotes")
     return f"{local}@{domain}"
