@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import uuid4
 
+import orjson
 import pytest
 
 from mailement_common.ids import BrandId, SubscriberId
@@ -16,6 +18,7 @@ from mailement_newsletter.ids import DripId, MessageId
 from mailement_newsletter.rules.messages import MessageState
 from mailement_newsletter.rules.senders import MailKind
 from mailement_newsletter.usecases import list_messages as listing
+from mailement_newsletter.usecases import retry_message as retrying
 from mailement_newsletter.usecases.list_messages import MessageFilter, MessagePage, list_messages
 from mailement_newsletter.usecases.note_engagement import Engagement, note_engagement
 from mailement_newsletter.usecases.retry_message import Retried, retry_message
@@ -106,16 +109,90 @@ async def test_a_list_reads_an_index_of_its_own_whatever_is_stored(
         FROM generate_series(1, $1::int) AS n""",
         stored,
     )
-    arguments: list[Any] = [1, 2**63 - 1, 5000, 51, None, None, None]
+    arguments: list[Any] = [7, 2**63 - 1, 5000]
+    if not query.startswith("end_of"):
+        arguments += [51, None, None, None]
     if query == "of_subscriber":
-        arguments.append(7)
+        arguments.append(1)
     async with ledger.pool.acquire() as connection:
         if stored:
             await connection.execute("ANALYZE messages")
         found = await scans(connection, listing.SQL[query], *arguments, generic=True)
     used = {scan.index for scan in found if scan.table == "messages"}
-    expected = {"of_brand": "messages_by_brand", "of_subscriber": "messages_by_subscriber"}
-    assert used == {expected.get(query, "messages_in_trouble")}
+    expected = {
+        "brand": "messages_by_brand",
+        "subscriber": "messages_by_subscriber",
+        "trouble": "messages_in_trouble",
+    }
+    assert used == {expected[query.rpartition("_")[2]]}
+
+
+@pytest.mark.parametrize(
+    ("query", "arguments", "indexes"),
+    [
+        ("find", [7, 1, ["resend"], [timedelta(hours=1)]], {"messages_pkey", "messages_uncertain_batches"}),
+        ("with_its_batch", [str(uuid4())], {"messages_uncertain_batches"}),
+    ],
+)
+async def test_the_way_to_a_batchs_members_is_an_index(
+    ledger: Ledger, query: str, arguments: list[Any], indexes: set[str]
+) -> None:
+    await ledger.pool.execute(
+        """INSERT INTO messages (brand_id, subscriber_id, kind, state, dedupe_key, batch_id)
+        SELECT n % 9, n, 'drip', 'uncertain', 'k' || n, md5((n / 100)::text)::uuid FROM generate_series(1, 20000) AS n"""
+    )
+    async with ledger.pool.acquire() as connection:
+        await connection.execute("ANALYZE messages")
+        found = await scans(connection, retrying.SQL[query], *arguments, generic=True)
+    assert "Seq Scan" not in {scan.kind for scan in found}
+    assert indexes <= {scan.index for scan in found}
+
+
+async def test_two_who_wish_for_mails_of_one_batch_wait_for_each_other(ledger: Ledger) -> None:
+    mails = await ledger.messages(3)
+    await ledger.pool.execute(
+        """UPDATE messages SET state = 'uncertain', provider = 'resend', payload = '{}', batch_id = gen_random_uuid(),
+        first_attempt_at = now()"""
+    )
+    await ledger.pool.execute(
+        "UPDATE messages SET batch_id = (SELECT min(batch_id::text)::uuid FROM messages)"
+    )
+    async with ledger.pool.acquire() as other, other.transaction():
+        await other.execute("SELECT FROM messages WHERE id = $1 FOR UPDATE", mails[1])
+        both = asyncio.gather(retry(ledger, mails[0]), retry(ledger, mails[2]), return_exceptions=True)
+        await until(lambda: _locked_out(ledger, 2), what="both of them wait")
+    first, second = sorted(await both, key=lambda each: isinstance(each, Exception))
+    assert first is Retried.WITH_ITS_BATCH
+    assert isinstance(second, MessageCannotBeRetried)
+    assert await ledger.states() == {"sending": 3}
+
+
+async def _locked_out(ledger: Ledger, sessions: int) -> bool:
+    waiting: int = await ledger.pool.fetchval(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    return waiting == sessions
+
+
+async def test_a_page_of_all_that_there_is_reads_no_more_than_it_shows(ledger: Ledger) -> None:
+    await ledger.pool.execute(
+        """INSERT INTO messages (brand_id, subscriber_id, kind, dedupe_key)
+        SELECT $1, n, 'drip', 'k' || n FROM generate_series(1, 6000) AS n""",
+        ledger.brand_id,
+    )
+    async with ledger.pool.acquire() as connection:
+        await connection.execute("ANALYZE messages")
+        arguments = f"{ledger.brand_id}, {2**63 - 1}, 5000, 11, NULL, NULL, NULL"
+        statement = await connection.prepare(listing.SQL["of_brand"])
+        plan = await connection.fetchval(
+            f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {statement.get_name()}({arguments})"
+        )
+    assert _read_of_messages(orjson.loads(plan)[0]["Plan"]) == 11
+
+
+def _read_of_messages(node: dict[str, Any]) -> int:
+    own = node["Actual Rows"] if node.get("Relation Name") == "messages" else 0
+    return int(own) + sum(_read_of_messages(part) for part in node.get("Plans", []))
 
 
 async def test_a_message_is_shown_with_its_attempts_to_its_brand_alone(ledger: Ledger) -> None:
@@ -218,7 +295,8 @@ async def test_what_is_uncertain_goes_out_again_under_its_key_and_arrives_once_t
             fake.refuse_next(429, "rate_limit_exceeded", **{"retry-after": "1"})
             assert await retry(ledger, sent[-1]) is way
             await until(partial(_attempted, ledger, 9), what="there is too much at once")
-            clock.advance(timedelta(minutes=1))
+        clock.advance(timedelta(minutes=1))
+        async with running(a_mailroom(ledger.pool, provider, clock)):
             await until_finished(ledger, sent)
         await provider.close()
         assert await ledger.states() == {"sent": mails}

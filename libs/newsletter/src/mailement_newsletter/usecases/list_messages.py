@@ -13,7 +13,7 @@ from mailement_common.ids import BrandId, SubscriberId
 from mailement_newsletter.ids import DripId, MessageId
 from mailement_newsletter.rules.messages import MessageState
 from mailement_newsletter.rules.senders import MailKind
-from mailement_newsletter.usecases.message_view import MessageView, view_of
+from mailement_newsletter.usecases.message_view import MessageView, load_messages
 
 SQL: Final = queries_beside(__file__)
 
@@ -54,27 +54,25 @@ async def list_messages(
     before: MessageId | None = None,
 ) -> MessagePage:
     """The newest first. However much there is, a page costs no more than to look at some thousand."""
-    # One more than asked for tells whether there is another page.
-    rows = await executor.fetch(
-        _query(wanted),
-        wanted.brand_id,
-        before or _BEHIND_ALL,
-        _MOST_LOOKED_AT,
-        limit + 1,
-        wanted.state,
-        wanted.kind,
-        wanted.drip_id,
-        *([] if wanted.subscriber_id is None else [wanted.subscriber_id]),
-    )
-    found = [view_of(row) for row in rows if row["id"] is not None]
-    if len(found) > limit:
-        return MessagePage(messages=tuple(found[:limit]), before=found[limit - 1].id)
-    end = rows[0]
-    goes_on = end["looked"] == _MOST_LOOKED_AT
-    return MessagePage(messages=tuple(found), before=MessageId(end["last_id"]) if goes_on else None)
-
-
-def _query(wanted: MessageFilter) -> str:
+    list_name, end_name, owner = _walk(wanted)
+    start = (owner, before or _BEHIND_ALL, _MOST_LOOKED_AT)
+    details: list[object] = [wanted.state, wanted.kind, wanted.drip_id]
     if wanted.subscriber_id is not None:
-        return SQL["of_subscriber"]
-    return SQL["in_trouble"] if wanted.state in _IN_TROUBLE else SQL["of_brand"]
+        details.append(wanted.brand_id)
+    # One more than asked for tells whether there is another page.
+    ids = [row["id"] for row in await executor.fetch(SQL[list_name], *start, limit + 1, *details)]
+    if len(ids) > limit:
+        end = ids[limit - 1]
+    else:
+        end = await executor.fetchval(SQL[end_name], *start)
+    messages = await load_messages(executor, ids[:limit], brand_id=wanted.brand_id)
+    return MessagePage(messages=tuple(messages), before=end)
+
+
+def _walk(wanted: MessageFilter) -> tuple[str, str, BrandId | SubscriberId]:
+    """What is looked through, how its end is found, and whose it is."""
+    if wanted.subscriber_id is not None:
+        return "of_subscriber", "end_of_subscriber", wanted.subscriber_id
+    if wanted.state in _IN_TROUBLE:
+        return "in_trouble", "end_of_trouble", wanted.brand_id
+    return "of_brand", "end_of_brand", wanted.brand_id

@@ -1,151 +1,98 @@
 -- name: of_brand
--- Of so many of a brand's newest messages, before a given one, those that are wanted; and where looking ended.
+-- Of so many of a brand's newest messages, before a given one, those that are wanted. If all are, no more than these are read.
 -- A range and not an equality on the brand: it leaves the planner no other index to walk backwards through.
-WITH looked AS MATERIALIZED (
-    SELECT m.*
-    FROM messages AS m
-    WHERE (m.brand_id, m.id) < ($1, $2::bigint) AND m.brand_id >= $1
-    ORDER BY m.brand_id DESC, m.id DESC
-    LIMIT $3
-)
-
-SELECT
-    e.looked,
-    e.last_id,
-    w.*
-FROM (SELECT count(*)::int AS looked, min(k.id) AS last_id FROM looked AS k) AS e
-LEFT JOIN LATERAL (
+SELECT l.id
+FROM (
     SELECT
-        l.id,
-        l.brand_id,
-        l.subscriber_id,
-        l.kind,
-        l.lane,
-        l.drip_id,
-        l.drip_step_id,
-        l.enrollment_id,
-        l.state,
-        l.error,
-        l.attempts,
-        l.provider,
-        l.provider_message_id,
-        l.sender_id,
-        l.mail_account_id,
-        l.not_before,
-        l.created_at,
-        l.first_attempt_at,
-        l.finished_at,
-        l.opened_at,
-        l.clicked_at,
-        l.machine_opened_at,
-        l.payload ->> 'subject' AS subject
-    FROM looked AS l
-    WHERE
-        ($5::text IS NULL OR l.state = $5)
-        AND ($6::text IS NULL OR l.kind = $6)
-        AND ($7::bigint IS NULL OR l.drip_id = $7)
-    ORDER BY l.id DESC
-    LIMIT $4
-) AS w ON true
-ORDER BY w.id DESC;
+        m.brand_id,
+        m.id,
+        m.state,
+        m.kind,
+        m.drip_id
+    FROM messages AS m
+    WHERE (m.brand_id, m.id) < ($1::bigint, $2::bigint) AND m.brand_id >= $1
+    ORDER BY m.brand_id DESC, m.id DESC
+    LIMIT $3::int
+) AS l
+WHERE
+    ($5::text IS NULL OR l.state = $5)
+    AND ($6::text IS NULL OR l.kind = $6)
+    AND ($7::bigint IS NULL OR l.drip_id = $7)
+ORDER BY l.brand_id DESC, l.id DESC
+LIMIT $4::int;
+
+-- name: end_of_brand
+-- The last of so many, if there are so many.
+SELECT m.id
+FROM messages AS m
+WHERE (m.brand_id, m.id) < ($1::bigint, $2::bigint) AND m.brand_id >= $1
+ORDER BY m.brand_id DESC, m.id DESC
+LIMIT 1 OFFSET $3::int - 1;
 
 -- name: of_subscriber
 -- The same among one subscriber's messages.
-WITH looked AS MATERIALIZED (
-    SELECT m.*
-    FROM messages AS m
-    WHERE (m.subscriber_id, m.id) < ($8::bigint, $2::bigint) AND m.subscriber_id >= $8::bigint
-    ORDER BY m.subscriber_id DESC, m.id DESC
-    LIMIT $3
-)
-
-SELECT
-    e.looked,
-    e.last_id,
-    w.*
-FROM (SELECT count(*)::int AS looked, min(k.id) AS last_id FROM looked AS k) AS e
-LEFT JOIN LATERAL (
+SELECT l.id
+FROM (
     SELECT
-        l.id,
-        l.brand_id,
-        l.subscriber_id,
-        l.kind,
-        l.lane,
-        l.drip_id,
-        l.drip_step_id,
-        l.enrollment_id,
-        l.state,
-        l.error,
-        l.attempts,
-        l.provider,
-        l.provider_message_id,
-        l.sender_id,
-        l.mail_account_id,
-        l.not_before,
-        l.created_at,
-        l.first_attempt_at,
-        l.finished_at,
-        l.opened_at,
-        l.clicked_at,
-        l.machine_opened_at,
-        l.payload ->> 'subject' AS subject
-    FROM looked AS l
-    WHERE
-        l.brand_id = $1
-        AND ($5::text IS NULL OR l.state = $5)
-        AND ($6::text IS NULL OR l.kind = $6)
-        AND ($7::bigint IS NULL OR l.drip_id = $7)
-    ORDER BY l.id DESC
-    LIMIT $4
-) AS w ON true
-ORDER BY w.id DESC;
+        m.subscriber_id,
+        m.id,
+        m.brand_id,
+        m.state,
+        m.kind,
+        m.drip_id
+    FROM messages AS m
+    WHERE (m.subscriber_id, m.id) < ($1::bigint, $2::bigint) AND m.subscriber_id >= $1
+    ORDER BY m.subscriber_id DESC, m.id DESC
+    LIMIT $3::int
+) AS l
+WHERE
+    l.brand_id = $8::bigint
+    AND ($5::text IS NULL OR l.state = $5)
+    AND ($6::text IS NULL OR l.kind = $6)
+    AND ($7::bigint IS NULL OR l.drip_id = $7)
+ORDER BY l.subscriber_id DESC, l.id DESC
+LIMIT $4::int;
+
+-- name: end_of_subscriber
+-- The last of so many, if there are so many.
+SELECT m.id
+FROM messages AS m
+WHERE (m.subscriber_id, m.id) < ($1::bigint, $2::bigint) AND m.subscriber_id >= $1
+ORDER BY m.subscriber_id DESC, m.id DESC
+LIMIT 1 OFFSET $3::int - 1;
 
 -- name: in_trouble
 -- The same among a brand's failed and uncertain messages, which have an index of their own.
-WITH looked AS MATERIALIZED (
-    SELECT m.*
-    FROM messages AS m
-    WHERE m.state IN ('failed', 'uncertain') AND (m.brand_id, m.id) < ($1, $2::bigint) AND m.brand_id >= $1
-    ORDER BY m.brand_id DESC, m.id DESC
-    LIMIT $3
-)
-
-SELECT
-    e.looked,
-    e.last_id,
-    w.*
-FROM (SELECT count(*)::int AS looked, min(k.id) AS last_id FROM looked AS k) AS e
-LEFT JOIN LATERAL (
+SELECT l.id
+FROM (
     SELECT
-        l.id,
-        l.brand_id,
-        l.subscriber_id,
-        l.kind,
-        l.lane,
-        l.drip_id,
-        l.drip_step_id,
-        l.enrollment_id,
-        l.state,
-        l.error,
-        l.attempts,
-        l.provider,
-        l.provider_message_id,
-        l.sender_id,
-        l.mail_account_id,
-        l.not_before,
-        l.created_at,
-        l.first_attempt_at,
-        l.finished_at,
-        l.opened_at,
-        l.clicked_at,
-        l.machine_opened_at,
-        l.payload ->> 'subject' AS subject
-    FROM looked AS l
+        m.brand_id,
+        m.id,
+        m.state,
+        m.kind,
+        m.drip_id
+    FROM messages AS m
     WHERE
-        ($5::text IS NULL OR l.state = $5)
-        AND ($6::text IS NULL OR l.kind = $6)
-        AND ($7::bigint IS NULL OR l.drip_id = $7)
-    ORDER BY l.id DESC
-    LIMIT $4
-) AS w ON true
-ORDER BY w.id DESC;
+        m.state IN ('failed', 'uncertain')
+        AND (m.brand_id, m.id) < ($1::bigint, $2::bigint)
+        AND m.brand_id >= $1
+    ORDER BY m.brand_id DESC, m.id DESC
+    LIMIT $3::int
+) AS l
+WHERE
+    l.state = $5::text
+    AND ($6::text IS NULL OR l.kind = $6)
+    AND ($7::bigint IS NULL OR l.drip_id = $7)
+ORDER BY l.brand_id DESC, l.id DESC
+LIMIT $4::int;
+
+-- name: end_of_trouble
+-- The last of so many, if there are so many.
+SELECT m.id
+FROM messages AS m
+WHERE
+    m.state IN ('failed', 'uncertain')
+    AND (m.brand_id, m.id) < ($1::bigint, $2::bigint)
+    AND m.brand_id >= $1
+ORDER BY m.brand_id DESC, m.id DESC
+LIMIT 1 OFFSET $3::int - 1;

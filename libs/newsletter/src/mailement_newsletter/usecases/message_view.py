@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 import asyncpg
 
+from mailement_common.db.pool import Connection
+from mailement_common.db.sql import queries_beside
 from mailement_common.ids import BrandId, SubscriberId
 from mailement_newsletter.ids import DripId, MessageId, RunId, StepId
 from mailement_newsletter.rules.messages import MessageState
 from mailement_newsletter.rules.senders import MailAccountId, MailKind, SenderId
+
+SQL: Final = queries_beside(__file__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +50,16 @@ class MessageView:
     machine_opened_at: datetime | None
 
 
-def view_of(row: asyncpg.Record) -> MessageView:
-    """Of a row with the ledger's columns and the `subject`."""
+async def load_messages(
+    executor: asyncpg.Pool | Connection, ids: Sequence[MessageId], *, brand_id: BrandId
+) -> list[MessageView]:
+    """Those that are the brand's, the newest first."""
+    if not ids:
+        return []
+    return [_view(row) for row in await executor.fetch(SQL["rows"], ids, brand_id)]
+
+
+def _view(row: asyncpg.Record) -> MessageView:
     return MessageView(
         id=MessageId(row["id"]),
         brand_id=BrandId(row["brand_id"]),

@@ -34,7 +34,8 @@ async def retry_message(connection: Connection, message_id: MessageId, *, brand_
     Raises MessageNotFound, MessageCannotBeRetried.
     """
     async with connection.transaction():
-        found = await connection.fetchrow(SQL["find"], message_id, brand_id, list(KEPT), list(KEPT.values()))
+        locked = await connection.fetch(SQL["find"], message_id, brand_id, list(KEPT), list(KEPT.values()))
+        found = next((row for row in locked if row["id"] == message_id), None)
         if found is None:
             raise MessageNotFound
         match MessageState(found["state"]):

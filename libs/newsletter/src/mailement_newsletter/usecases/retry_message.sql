@@ -1,6 +1,16 @@
 -- name: find
--- The message, locked, and whether its provider would still know its key.
+-- The message, and what is uncertain with it since they went out in one request; each with whether its provider would still
+-- know the key. Locked in the order of their ids: whoever wishes for another one of them waits.
+WITH wanted AS MATERIALIZED (
+    SELECT
+        m.id,
+        m.batch_id
+    FROM messages AS m
+    WHERE m.id = $1 AND m.brand_id = $2
+)
+
 SELECT
+    m.id,
     m.state,
     m.batch_id,
     m.payload IS NOT NULL AND EXISTS (
@@ -9,7 +19,17 @@ SELECT
         WHERE m.provider = k.provider AND m.first_attempt_at > now() - k.kept
     ) AS key_is_known
 FROM messages AS m
-WHERE m.id = $1 AND m.brand_id = $2
+WHERE
+    m.id = ANY(
+        ARRAY(
+            SELECT w.id FROM wanted AS w
+            UNION
+            SELECT k.id
+            FROM messages AS k
+            WHERE k.state = 'uncertain' AND k.batch_id = (SELECT w.batch_id FROM wanted AS w)
+        )
+    )
+ORDER BY m.id
 FOR NO KEY UPDATE;
 
 -- name: anew
@@ -49,14 +69,6 @@ RETURNING m.drip_id, m.drip_step_id;
 
 -- name: with_its_batch
 -- The key stands for all of the batch: it goes out again whole, and arrives at nobody twice.
-WITH members AS (
-    SELECT k.id
-    FROM messages AS k
-    WHERE k.state IN ('failed', 'uncertain') AND k.batch_id = $1
-    ORDER BY k.id
-    FOR NO KEY UPDATE
-)
-
 UPDATE messages AS m SET
     state = 'sending',
     lease_token = NULL,
@@ -65,8 +77,7 @@ UPDATE messages AS m SET
     tries = 0,
     error = NULL,
     finished_at = NULL
-FROM members AS b
-WHERE m.id = b.id AND m.id = ANY(ARRAY(SELECT k.id FROM members AS k)) AND m.state = 'uncertain'
+WHERE m.state = 'uncertain' AND m.batch_id = $1
 RETURNING m.drip_id, m.drip_step_id;
 
 -- name: uncount

@@ -15,9 +15,11 @@ from mailement_newsletter.errors import MessageNotFound
 from mailement_newsletter.ids import MessageId
 from mailement_newsletter.rules.messages import AttemptOutcome
 from mailement_newsletter.rules.senders import MailAccountId, SenderId
-from mailement_newsletter.usecases.message_view import MessageView, view_of
+from mailement_newsletter.usecases.message_view import MessageView, load_messages
 
 SQL: Final = queries_beside(__file__)
+
+_MOST_ATTEMPTS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,7 @@ class AttemptView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageReport:
-    """`attempts` in their order, as far back as the history is kept."""
+    """`attempts` in their order, as far back as the history is kept; of very many, the last ones."""
 
     message: MessageView
     attempts: tuple[AttemptView, ...]
@@ -47,12 +49,12 @@ async def show_message(
     executor: asyncpg.Pool | Connection, message_id: MessageId, *, brand_id: BrandId
 ) -> MessageReport:
     """Raises MessageNotFound."""
-    row = await executor.fetchrow(SQL["message"], message_id, brand_id)
-    if row is None:
+    found = await load_messages(executor, [message_id], brand_id=brand_id)
+    if not found:
         raise MessageNotFound
-    attempts = await executor.fetch(SQL["attempts"], message_id)
+    attempts = await executor.fetch(SQL["attempts"], message_id, _MOST_ATTEMPTS)
     return MessageReport(
-        message=view_of(row),
+        message=found[0],
         attempts=tuple(
             AttemptView(
                 number=each["number"],
@@ -67,6 +69,6 @@ async def show_message(
                 reason=each["reason"],
                 duration_ms=each["duration_ms"],
             )
-            for each in attempts
+            for each in reversed(attempts)
         ),
     )
