@@ -161,6 +161,7 @@ class BatchProvider(Provider, Protocol):
     async def send_batch(self, key: str, mails: Sequence[RenderedMail]) -> Sequence[Outcome]:
         """Hands mails over in one request under one idempotency key; one outcome for each, in their order.
 
-        Called again with the same key, the mails and their order are the same. Raises nothing but cancellation.
+        Called again with the same key, the mails and their order are the same; so a Failed, which is the provider's answer for
+        that key, holds for the calls before too. Raises nothing but cancellation.
         """
         ...
