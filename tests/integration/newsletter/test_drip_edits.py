@@ -12,7 +12,6 @@ import pytest
 from mailement_common.ids import SubscriberId
 from mailement_newsletter.commands import ById, Enroll
 from mailement_newsletter.errors import (
-    AlreadyExists,
     DripArchived,
     DripIsADraft,
     DripIsRespaced,
@@ -208,10 +207,17 @@ async def test_a_webhook_step_that_nobody_hears_is_warned_of(brand: Tenant) -> N
     assert heard.warnings == ()
 
 
-async def test_a_name_is_given_once_in_a_brand(brand: Tenant) -> None:
+async def test_a_name_is_given_once_in_a_brand_and_a_preview_says_so(brand: Tenant) -> None:
     await _create(brand, *ABC)
-    with pytest.raises(AlreadyExists, match="a drip 'Course' already"):
-        await _create(brand, *ABC)
+    other = await _create(brand, *ABC, name="Other")
+    for deed in (_create(brand, *ABC), _edit(brand, other, *ABC), _preview(brand, other, *ABC)):
+        with pytest.raises(InvalidDrip, match="name: the brand has a drip 'Course' already"):
+            await deed
+
+
+async def test_of_two_who_take_a_name_at_once_one_is_refused(brand: Tenant) -> None:
+    done = await asyncio.gather(*(_create(brand, *ABC) for _ in range(4)), return_exceptions=True)
+    assert sorted(type(outcome).__name__ for outcome in done) == ["InvalidDrip"] * 3 + ["int"]
 
 
 async def test_a_date_trigger_is_planned_for_everybody(brand: Tenant) -> None:
@@ -396,11 +402,23 @@ async def test_a_draft_begins_when_an_edit_says_so_and_never_goes_back(brand: Te
         await _edit(brand, drip, *ABC, state="draft")
 
 
-async def test_an_edit_leaves_a_paused_drip_paused(brand: Tenant) -> None:
+async def test_an_edit_leaves_a_paused_drip_paused_and_says_so(brand: Tenant) -> None:
+    """A file may say `live` since before the pause."""
     drip = await _create(brand, *ABC)
     await pause_drip(brand.pool, brand.id, drip)
-    await _edit(brand, drip, *ABC, state="live")
+    edit = EditDrip(brand_id=brand.id, drip_id=drip, described=_drip(*ABC, state="live"))
+    assert [warning.at for warning in (await edit_drip(brand.pool, edit)).warnings] == ["state"]
     assert (await show_drip(brand.pool, brand.id, drip)).state is DripState.PAUSED
+
+
+async def test_a_patch_does_not_resume_a_paused_drip(brand: Tenant) -> None:
+    drip = await _create(brand, *ABC)
+    await pause_drip(brand.pool, brand.id, drip)
+    patch = EditDrip(brand_id=brand.id, drip_id=drip, described={"state": "live"}, is_patch=True)
+    for deed in (edit_drip(brand.pool, patch), preview_edit(brand.pool, patch, now=await _now(brand))):
+        with pytest.raises(InvalidDrip, match="resume it"):
+            await deed
+    assert (await show_drip(brand.pool, brand.id, drip)).version == 1
 
 
 async def test_an_archived_drip_stays_as_it_is(brand: Tenant) -> None:

@@ -23,7 +23,7 @@ from mailement_newsletter.usecases.show_drip import show_drip
 @json_option
 @command
 async def pause(drip_id: int, brand: str, *, as_json: bool) -> None:
-    """Pause a drip: nothing of it runs, everybody keeps the place."""
+    """Pause a drip: no step runs, everybody keeps the place; mail that is queued already leaves."""
     async with brand_of(brand) as (connection, owner):
         with naming(drip_id) as drip:
             await pause_drip(connection, owner, drip)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from mailement_common.ids import BrandId
 from mailement_newsletter.errors import DripArchived, DripFault, InvalidDrip, VersionConflict
@@ -19,6 +19,9 @@ from mailement_newsletter.rules.drip_definition import (
 from mailement_newsletter.rules.drip_edits import StepsEdit, compare, place
 from mailement_newsletter.usecases.drip_rows import DripRows, Executor, load_drip
 from mailement_newsletter.usecases.drip_writes import check_definition
+
+# Of a file that has said so since before the pause; who asks for nothing but that is refused.
+_STAYS_PAUSED: Final = DripFault("state", "the drip is paused, which no edit ends: resume it")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +67,12 @@ async def plan_drip_edit(executor: Executor, edit: EditDrip) -> PlannedEdit:
     if definition.version not in (None, rows.version):
         raise VersionConflict(rows.version)
     state = _state(rows.state, definition.state)
+    goes_on_paused = rows.state is DripState.PAUSED and definition.state is WrittenState.LIVE
+    if goes_on_paused and edit.is_patch:
+        raise InvalidDrip([_STAYS_PAUSED])
     steps = compare(rows.definition.steps, definition.steps)
     known = [step.action for step in rows.definition.steps]
-    checked = await check_definition(executor, edit.brand_id, definition, known=known)
+    checked = await check_definition(executor, edit.brand_id, definition, drip=edit.drip_id, known=known)
     positions = {step.id: step.position for step in rows.steps}
     planned = PlannedEdit(
         rows=rows,
@@ -76,7 +82,7 @@ async def plan_drip_edit(executor: Executor, edit: EditDrip) -> PlannedEdit:
         order=_order(steps, positions),
         leaving=[positions[step] for step in steps.deleted],
         topics=checked.topics,
-        warnings=checked.warnings,
+        warnings=(*checked.warnings, *([_STAYS_PAUSED] if goes_on_paused else [])),
     )
     if planned.positions is None and rows.state is DripState.LIVE:
         told = "there is no room left between two of them: pause the drip, edit it then, and resume it when its runs are moved"

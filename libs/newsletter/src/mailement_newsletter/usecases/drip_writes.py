@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,8 +12,7 @@ from mailement_common.db.pool import Connection
 from mailement_common.db.sql import queries_beside
 from mailement_common.events.types import EventType
 from mailement_common.ids import BrandId
-from mailement_newsletter.content.check import Severity, check_content
-from mailement_newsletter.errors import AlreadyExists, DripFault, InvalidDrip
+from mailement_newsletter.errors import DripFault, InvalidDrip
 from mailement_newsletter.ids import DripId, StepId, TopicId
 from mailement_newsletter.rules.drip_definition import (
     DripDefinition,
@@ -27,6 +25,7 @@ from mailement_newsletter.rules.drip_definition import (
 )
 from mailement_newsletter.rules.drip_reading import Place
 from mailement_newsletter.rules.drip_storage import StoredStep
+from mailement_newsletter.usecases.check_mails import check_mails
 from mailement_newsletter.usecases.drip_rows import Executor
 
 SQL: Final = queries_beside(__file__)
@@ -53,28 +52,53 @@ class Checked:
 
 
 async def check_definition(
-    executor: Executor, brand: BrandId, definition: DripDefinition, *, known: Sequence[object] = ()
+    executor: Executor,
+    brand: BrandId,
+    definition: DripDefinition,
+    *,
+    drip: DripId | None = None,
+    known: Sequence[object] = (),
 ) -> Checked:
     """Whether the brand has what the definition speaks of, and whether its mails can be rendered.
 
-    `known`: mails that are there already, and are not looked at again. Raises InvalidDrip.
+    `drip`: the one that the definition is to be of; None: a new one. `known`: mails that are there already, and are not
+    looked at again. Raises InvalidDrip.
     """
-    row = await executor.fetchrow(SQL["look_up"], brand, list(topics_of(definition)), EventType.DRIP_WEBHOOK)
+    row = await executor.fetchrow(
+        SQL["look_up"],
+        brand,
+        list(topics_of(definition)),
+        EventType.DRIP_WEBHOOK,
+        definition.name,
+        drip,
+    )
     assert row is not None
     topics = {slug: TopicId(topic) for slug, topic in zip(row["slugs"], row["topic_ids"], strict=True)}
     fields = frozenset(row["fields"])
     faults = _missing(topics_of(definition), topics, "topic") + _missing(
         fields_of(definition), fields, "field"
     )
-    errors, warnings = await _check_mails(definition, fields, known)
-    if faults or errors:
-        raise InvalidDrip([*faults, *errors])
+    if row["name_is_taken"]:
+        faults.append(_name_is_taken(definition.name))
+    mails = [
+        (number, step.action)
+        for number, step in enumerate(definition.steps)
+        if isinstance(step.action, Send) and step.action not in known
+    ]
+    found = await check_mails(mails, fields)
+    warnings = found.warnings
+    if faults or found.errors:
+        raise InvalidDrip([*faults, *found.errors])
     if definition.zone is DripZone.SUBSCRIBER and _ZONE_FIELD not in fields:
         told = f"the brand has no field `{_ZONE_FIELD}`: everybody's zone is the brand's"
         warnings.append(DripFault("zone", told))
     if not row["hears_webhooks"]:
         warnings += _unheard(definition)
     return Checked(topics=topics, warnings=tuple(warnings))
+
+
+def _name_is_taken(name: str) -> DripFault:
+    return DripFault("name", f"the brand has a drip {name!r} already")
 
 
 def _unheard(definition: DripDefinition) -> list[DripFault]:
@@ -95,31 +119,6 @@ def _missing(asked: Mapping[str, Place], there: object, what: str) -> list[DripF
     ]
 
 
-async def _check_mails(
-    definition: DripDefinition, fields: frozenset[str], known: Sequence[object]
-) -> tuple[list[DripFault], list[DripFault]]:
-    """Errors and warnings. In a thread: a mail that is made to take long must not hold up the others."""
-    mails = [
-        (number, step.action)
-        for number, step in enumerate(definition.steps)
-        if isinstance(step.action, Send) and step.action not in known
-    ]
-    return await asyncio.to_thread(_check_each, mails, fields)
-
-
-def _check_each(
-    mails: Sequence[tuple[int, Send]], fields: frozenset[str]
-) -> tuple[list[DripFault], list[DripFault]]:
-    errors: list[DripFault] = []
-    warnings: list[DripFault] = []
-    for number, mail in mails:
-        for fault in check_content(mail.subject, mail.html, mail.text, fields=fields):
-            at = f"steps.{number}.{fault.part}"
-            told = fault.message if fault.line is None else f"line {fault.line}: {fault.message}"
-            (errors if fault.severity is Severity.ERROR else warnings).append(DripFault(at, told))
-    return errors, warnings
-
-
 async def write_drip(
     connection: Connection,
     brand: BrandId,
@@ -128,7 +127,7 @@ async def write_drip(
     topics: Mapping[str, TopicId],
     state: str,
 ) -> tuple[DripId, int]:
-    """The row of a drip, a new one or the one of this id; its id and version. Raises AlreadyExists."""
+    """The row of a drip, a new one or the one of this id; its id and version. Raises InvalidDrip: the name is taken."""
     is_date = definition.trigger is DripTrigger.DATE
     window = definition.window
     values = (
@@ -160,7 +159,7 @@ async def write_drip(
             else:
                 row = await connection.fetchrow(SQL["update_drip"], drip, *values)
     except asyncpg.UniqueViolationError as error:
-        raise AlreadyExists(f"the brand has a drip {definition.name!r} already") from error
+        raise InvalidDrip([_name_is_taken(definition.name)]) from error
     assert row is not None
     return DripId(row["id"]), row["version"]
 

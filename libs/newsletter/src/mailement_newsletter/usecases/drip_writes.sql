@@ -1,5 +1,6 @@
 -- name: look_up
--- Which of these topics the brand has, its custom fields, and whether anybody would hear of a webhook step.
+-- Which of these topics the brand has, its custom fields, whether anybody would hear of a webhook step, and whether another
+-- drip has the name.
 SELECT
     coalesce(t.slugs, '{}') AS slugs,
     coalesce(t.topic_ids, '{}') AS topic_ids,
@@ -9,7 +10,10 @@ SELECT
         FROM brands AS b
         INNER JOIN webhook_endpoints AS e ON b.account_id = e.account_id AND (e.brand_id = b.id OR e.brand_id IS NULL)
         WHERE b.id = $1 AND e.state <> 'deleted' AND $3::text = ANY(e.event_types)
-    ) AS hears_webhooks
+    ) AS hears_webhooks,
+    EXISTS (
+        SELECT FROM drips AS d WHERE d.brand_id = $1 AND d.name = $4 AND d.id IS DISTINCT FROM $5::bigint
+    ) AS name_is_taken
 FROM (
     SELECT
         array_agg(k.slug ORDER BY k.id) AS slugs,

@@ -1,4 +1,4 @@
-"""Pause a drip: nothing of it runs, everybody keeps place and clock; enrolments are taken."""
+"""Pause a drip: no step runs, everybody keeps place and clock, enrolments are taken; mail that is queued already leaves."""
 
 from __future__ import annotations
 

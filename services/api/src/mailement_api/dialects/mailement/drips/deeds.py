@@ -14,7 +14,6 @@ from mailement_api.dialects.mailement.query import cursor_of, id_cursor_of, limi
 from mailement_api.dialects.mailement.resource import Call
 from mailement_api.keys import KeyCache
 from mailement_common.clock import Clock
-from mailement_newsletter.errors import AlreadyExists
 from mailement_newsletter.ids import DripId, RunId
 from mailement_newsletter.rules.drip_definition import DripState, read_definition
 from mailement_newsletter.rules.drip_runs import RunState
@@ -68,10 +67,7 @@ async def list_(deps: Deps, call: Call) -> Mapping[str, object]:
 
 async def create(deps: Deps, call: Call) -> Mapping[str, object]:
     definition = read_definition(call.document)
-    try:
-        saved = await create_drip(deps.pool, call.brand, definition)
-    except AlreadyExists as error:
-        raise _taken(error) from error
+    saved = await create_drip(deps.pool, call.brand, definition)
     call.note(drip_id=saved.id)
     return await _saved(deps, call, saved)
 
@@ -181,19 +177,12 @@ async def report(deps: Deps, call: Call) -> Mapping[str, object]:
 
 async def _edit(deps: Deps, call: Call, *, is_patch: bool) -> Mapping[str, object]:
     edit = EditDrip(brand_id=call.brand, drip_id=_drip_id(call), described=call.document, is_patch=is_patch)
-    try:
-        return await _saved(deps, call, await edit_drip(deps.pool, edit))
-    except AlreadyExists as error:
-        raise _taken(error) from error
+    return await _saved(deps, call, await edit_drip(deps.pool, edit))
 
 
 async def _saved(deps: Deps, call: Call, saved: Saved) -> Mapping[str, object]:
     drip = responses.report(await show_drip(deps.pool, call.brand, saved.id))
     return {"drip": drip, "warnings": responses.warned(saved.warnings)}
-
-
-def _taken(error: AlreadyExists) -> WireError:
-    return WireError("invalid_drip", details={"errors": [{"at": "name", "message": str(error)}]})
 
 
 def _drip_id(call: Call) -> DripId:
