@@ -11,7 +11,7 @@ import pytest
 from mailement_newsletter.catalog.keys import create_key
 from mailement_newsletter.rules.scopes import KeyScope
 from mailement_newsletter.usecases.advance_drips import advance_drips
-from tests.contract.mailement.drips.series import BODIES, DRIP, LATER, MAIL, Drips
+from tests.contract.mailement.drips.series import DRIP, EVENT, LATER, MAIL, Drips
 from tests.support.brands import READER
 
 
@@ -331,7 +331,7 @@ async def test_a_key_may_do_what_its_scope_says(drips: Drips, scope: KeyScope) -
     await drips.brand.subscriber()
     async with drips.brand.pool.acquire() as connection:
         made = await create_key(connection, drips.brand.brand, name="one scope", scopes=[scope])
-    event = await drips.call("POST", "/events", BODIES["POST", "/events"], key=made.key)
+    event = await drips.call("POST", "/events", EVENT, key=made.key)
     drip = await drips.call("POST", "/drips", DRIP, key=made.key)
     assert event.status == 200
     assert drip.status == (200 if scope is KeyScope.DRIPS_WRITE else 403)

@@ -10,12 +10,12 @@ from tests.support.brands import MakeTenant, Tenant
 
 
 @pytest.fixture
-def hooks(api: ApiUnderTest, brand: Tenant) -> Hooks:
-    return Hooks.of(api, brand)
+async def hooks(api: ApiUnderTest, brand: Tenant) -> Hooks:
+    return await Hooks.of(api, brand)
 
 
 @pytest.fixture
 async def stranger(api: ApiUnderTest, make_brand: MakeTenant) -> Hooks:
     """Another brand of another account."""
     await make_brand()
-    return Hooks.of(api, await make_brand())
+    return await Hooks.of(api, await make_brand())

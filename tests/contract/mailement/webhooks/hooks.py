@@ -2,83 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
-import orjson
+from hypothesis import strategies as st
+from typing_extensions import override
 
-from tests.support.api import Answer, ApiUnderTest
+from tests.contract.mailement.surface import API, Caller, Surface
+from tests.support.api import ApiUnderTest
 from tests.support.brands import Tenant
-from tests.support.delivery_ledger import DeliveryLedger
+from tests.support.delivery_ledger import DeliveryLedger, failed
 
 URL = "https://receiver.example/hook"
-BASE = "/api/v1/webhooks"
-
-# Every path and its methods; `{id}` as in the documentation.
-METHODS: Mapping[str, tuple[str, ...]] = {
-    "/endpoints": ("GET", "POST"),
-    "/endpoints/{id}": ("DELETE", "GET", "PATCH"),
-    "/endpoints/{id}/pause": ("POST",),
-    "/endpoints/{id}/enable": ("POST",),
-    "/endpoints/{id}/secret/stage": ("POST",),
-    "/endpoints/{id}/secret/promote": ("POST",),
-    "/endpoints/{id}/secret/retire": ("POST",),
-    "/endpoints/{id}/secret/rollback": ("POST",),
-    "/deliveries": ("GET",),
-    "/deliveries/{id}": ("GET",),
-    "/deliveries/{id}/resend": ("POST",),
-    "/deliveries/{id}/explain": ("GET",),
-    "/deliveries/{id}/payload": ("DELETE",),
-    "/events": ("GET",),
-    "/replays": ("GET", "POST"),
-    "/replays/{id}": ("GET", "PATCH"),
-    "/replays/{id}/pause": ("POST",),
-    "/replays/{id}/resume": ("POST",),
-    "/replays/{id}/cancel": ("POST",),
-}
-CALLS = tuple((method, path) for path, methods in METHODS.items() for method in methods)
-# The least that a call takes.
-BODIES: Mapping[tuple[str, str], Mapping[str, object]] = {
-    ("POST", "/endpoints"): {"url": URL},
-    ("PATCH", "/replays/{id}"): {"rate_per_second": 1},
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hooks:
-    """`get`, `post`, `patch`, `delete` are below `/api/v1/webhooks`, with the brand's key."""
+class Hooks(Caller):
+    """Paths are below `/api/v1/webhooks`, the key is the brand's."""
 
-    api: ApiUnderTest
-    brand: Tenant
+    BASE: ClassVar[str] = f"{API}/webhooks"
+
     ledger: DeliveryLedger
 
     @classmethod
-    def of(cls, api: ApiUnderTest, brand: Tenant) -> Hooks:
+    @override
+    async def of(cls, api: ApiUnderTest, brand: Tenant) -> Self:
         ledger = DeliveryLedger(pool=brand.pool, account_id=brand.brand.account_id, brand_id=brand.id)
-        return cls(api=api, brand=brand, ledger=ledger)
-
-    async def call(self, method: str, path: str, body: object = None, *, raw: bytes | None = None) -> Answer:
-        headers = {} if body is None else {"Content-Type": "application/json"}
-        return await self.api.request(
-            method,
-            BASE + path,
-            raw=raw if body is None else orjson.dumps(body),
-            key=self.brand.key,
-            headers=headers,
-        )
-
-    async def get(self, path: str) -> Any:
-        return self._good(await self.call("GET", path))
-
-    async def post(self, path: str, body: object = None) -> Any:
-        return self._good(await self.call("POST", path, body))
-
-    async def patch(self, path: str, body: object) -> Any:
-        return self._good(await self.call("PATCH", path, body))
-
-    async def delete(self, path: str) -> Any:
-        return self._good(await self.call("DELETE", path))
+        return cls(api=api, brand=brand, key=brand.key, ledger=ledger)
 
     async def make(self, **given: object) -> Any:
         """An endpoint that is made over HTTP; the ledger knows it too."""
@@ -86,11 +37,67 @@ class Hooks:
         self.ledger.endpoints.append(made["id"])
         return made
 
-    @staticmethod
-    def _good(answer: Answer) -> Any:
-        assert answer.status == 200, answer.raw
-        assert answer.body["success"] is True
-        assert answer.headers["Content-Type"] == "application/json"
-        assert answer.headers["Cache-Control"] == "no-store"
-        assert "Access-Control-Allow-Origin" not in answer.headers
-        return answer.body
+    @override
+    async def furnish(self, path: str = "") -> Mapping[str, int]:
+        endpoint = await self.make()
+        await self.ledger.happens(1)
+        (claimed,) = (await self.ledger.claim()).deliveries
+        await self.ledger.record(failed(claimed))
+        replay = (await self.post("/replays"))["replay"]
+        if path.endswith(("promote", "rollback", "retire")):
+            await self.post("/endpoints/1/secret/stage")
+        if path.endswith("retire"):
+            await self.post("/endpoints/1/secret/promote")
+        return {"endpoints": endpoint["id"], "deliveries": claimed.id, "replays": replay["id"]}
+
+    @override
+    async def whisper(self) -> Sequence[str]:
+        made = await self.post("/endpoints", {"url": f"{URL}?token=geheim"})
+        staged = await self.post("/endpoints/1/secret/stage")
+        await self.patch("/endpoints/1", {"url": f"{URL}/geheim"})
+        await self.call("POST", "/endpoints", {"url": "http://geheim:geheim@receiver.example/"})
+        await self.call("GET", "/deliveries?cursor=geheim")
+        return ["receiver.example", made["secret"], staged["secret"]]
+
+
+WEBHOOKS = Surface(
+    name="webhooks",
+    caller=Hooks,
+    methods={
+        "/webhooks/endpoints": ("GET", "POST"),
+        "/webhooks/endpoints/{id}": ("DELETE", "GET", "PATCH"),
+        "/webhooks/endpoints/{id}/pause": ("POST",),
+        "/webhooks/endpoints/{id}/enable": ("POST",),
+        "/webhooks/endpoints/{id}/secret/stage": ("POST",),
+        "/webhooks/endpoints/{id}/secret/promote": ("POST",),
+        "/webhooks/endpoints/{id}/secret/retire": ("POST",),
+        "/webhooks/endpoints/{id}/secret/rollback": ("POST",),
+        "/webhooks/deliveries": ("GET",),
+        "/webhooks/deliveries/{id}": ("GET",),
+        "/webhooks/deliveries/{id}/resend": ("POST",),
+        "/webhooks/deliveries/{id}/explain": ("GET",),
+        "/webhooks/deliveries/{id}/payload": ("DELETE",),
+        "/webhooks/events": ("GET",),
+        "/webhooks/replays": ("GET", "POST"),
+        "/webhooks/replays/{id}": ("GET", "PATCH"),
+        "/webhooks/replays/{id}/pause": ("POST",),
+        "/webhooks/replays/{id}/resume": ("POST",),
+        "/webhooks/replays/{id}/cancel": ("POST",),
+    },
+    bodies={
+        ("POST", "/webhooks/endpoints"): {"url": URL},
+        ("PATCH", "/webhooks/replays/{id}"): {"rate_per_second": 1},
+    },
+    tables=("webhook_endpoints", "webhook_replays", "deliveries", "delivery_queue", "delivery_payloads"),
+    noted="endpoint_id",
+    fields=(
+        *("url", "profile", "event_types", "description", "retries", "ordered", "max_in_flight"),
+        *("rate_per_second", "drain", "endpoint_id", "types", "outcomes", "from", "until", "dry_run"),
+    ),
+    values=st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**64), 2**64) | st.floats() | st.text(max_size=20),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+        max_leaves=6,
+    ),
+    parameters=("state", "endpoint_id", "type", "from", "until", "cursor", "limit", "after"),
+)
