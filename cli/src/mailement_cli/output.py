@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
@@ -16,6 +17,9 @@ import orjson
 
 _MISSING: Final = "–"
 _READABLE: Final = 100
+_GAP: Final = "  "
+_DOTS: Final = "..."
+_NARROWEST: Final = 8
 
 
 def show_one(value: object, *, as_json: bool) -> None:
@@ -29,8 +33,11 @@ def show_one(value: object, *, as_json: bool) -> None:
         click.echo(f"{name:<{width}}  {_cell(content)}")
 
 
-def show_many(values: Sequence[object], *, as_json: bool, columns: Sequence[str]) -> None:
-    """A table of the named columns; JSON has all fields."""
+def show_many(
+    values: Sequence[object], *, as_json: bool, columns: Sequence[str], width: int | None = None
+) -> None:
+    """A table of the named columns; JSON has all fields. The longest text gives way to `width`, or the terminal's."""
+    width = width or terminal_width()
     rows = [plain(value) for value in values]
     if as_json:
         click.echo(to_json(rows))
@@ -40,8 +47,39 @@ def show_many(values: Sequence[object], *, as_json: bool, columns: Sequence[str]
         return
     cells = [[_cell(row[column]) for column in columns] for row in rows]
     widths = [max(len(column), *(len(line[index]) for line in cells)) for index, column in enumerate(columns)]
+    if width is not None:
+        _narrow(widths, rows, columns, sum(widths) + len(_GAP) * (len(widths) - 1) - width)
     for line in (list(columns), *cells):
-        click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+        shown = [f"{cut(cell, room):<{room}}" for cell, room in zip(line, widths, strict=True)]
+        click.echo(_GAP.join(shown).rstrip())
+
+
+def terminal_width() -> int | None:
+    """In columns; None: it goes where there is no edge."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def cut(text: str, width: int | None) -> str:
+    """With dots at the end where there is no room for all of it."""
+    if width is None or len(text) <= width:
+        return text
+    return text[: width - len(_DOTS)] + _DOTS
+
+
+def _narrow(
+    widths: list[int], rows: Sequence[Mapping[str, Any]], columns: Sequence[str], excess: int
+) -> None:
+    """Takes the excess from the column with the longest text, as long as that stays readable."""
+    texts = [
+        index
+        for index, column in enumerate(columns)
+        if any(
+            isinstance(row[column], (str, list, tuple)) and not isinstance(row[column], Enum) for row in rows
+        )
+    ]
+    if excess > 0 and texts:
+        longest = max(texts, key=lambda index: widths[index])
+        widths[longest] = max(widths[longest] - excess, len(columns[longest]), _NARROWEST)
 
 
 def say(text: str) -> None:
@@ -91,6 +129,8 @@ def _cell(value: object) -> str:
             return "yes" if value else "no"
         case datetime():
             return value.strftime("%Y-%m-%d %H:%M:%S")
+        case float():
+            return str(round(value, 4))
         case date() | timedelta():
             return str(value)
         case Enum():

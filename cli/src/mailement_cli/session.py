@@ -17,8 +17,8 @@ from mailement_common.bus.connection import BrokerRefused
 from mailement_common.db.migrate import MigrationRefused
 from mailement_common.db.pool import DATABASE_UNABLE, connect, open_pool
 from mailement_common.health import CannotListen
-from mailement_common.sealing import BadKeyRing
-from mailement_common.settings import ConfigurationFaults, DatabaseSettings, load
+from mailement_common.sealing import BadKeyRing, KeyRing
+from mailement_common.settings import ConfigurationFaults, DatabaseSettings, SecretSettings, load
 from mailement_newsletter.errors import Refusal as NewsletterRefusal
 from mailement_newsletter.errors import SubscriberNotFound
 from mailement_webhooks.errors import Refusal as WebhookRefusal
@@ -52,6 +52,11 @@ async def database_pool() -> AsyncIterator[asyncpg.Pool]:
         yield pool
     finally:
         await pool.close()
+
+
+def key_ring() -> KeyRing:
+    """What seals and opens stored secrets. Raises ConfigurationFaults, BadKeyRing."""
+    return KeyRing(load(SecretSettings).secret_keys.get_secret_value())
 
 
 def command(function: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:

@@ -60,6 +60,23 @@ def test_many_things_are_a_table_of_the_chosen_columns(capsys: pytest.CaptureFix
     assert capsys.readouterr().out.splitlines() == ["id  name  mood", "7   Ada   good", "12  –     good"]
 
 
+def test_a_table_gives_way_to_the_terminal_with_its_longest_text(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        {"id": 1, "mood": Mood.GOOD, "reason": "no room " * 20, "name": "Ada"},
+        {"id": 2, "mood": Mood.GOOD, "reason": None, "name": "Grace"},
+    ]
+    show_many(rows, as_json=False, columns=("id", "mood", "reason", "name"), width=40)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) == 40
+    assert lines[1].startswith("1   good  no room no room")
+    assert lines[1].endswith("...  Ada")
+
+
+def test_a_table_that_goes_into_a_file_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    show_many([{"reason": "x" * 500}], as_json=False, columns=("reason",))
+    assert "x" * 500 in capsys.readouterr().out
+
+
 def test_many_things_as_json_have_every_field(capsys: pytest.CaptureFixture[str]) -> None:
     show_many([Thing(id=7), Thing(id=12)], as_json=True, columns=("id",))
 

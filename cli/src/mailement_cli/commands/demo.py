@@ -21,14 +21,13 @@ from mailement_cli.demo.walk import Seen, walk
 from mailement_cli.local.ports import free_port
 from mailement_cli.local.stack import local_stack
 from mailement_cli.services import ServiceName, load_settings, make_services
-from mailement_cli.session import Fault, faults_as_lines
+from mailement_cli.session import Fault, faults_as_lines, key_ring
 from mailement_common import logs
 from mailement_common.bus import topology
 from mailement_common.db.pool import connect
 from mailement_common.health import Health
-from mailement_common.sealing import KeyRing
 from mailement_common.service import run_until
-from mailement_common.settings import DatabaseSettings, LogFormat, SecretSettings, load
+from mailement_common.settings import DatabaseSettings, LogFormat, load
 from mailement_newsletter.catalog.brands import delete_brand
 from mailement_webhooks.rules.guard import Guard
 from mailement_webhooks.settings import WebhookTargetSettings
@@ -140,7 +139,7 @@ async def _listening(place: Place, seen: Seen) -> AsyncIterator[Receiver]:
 @asynccontextmanager
 async def _demo_brand(place: Place, receiver: Receiver) -> AsyncIterator[str]:
     """A brand for this walk alone, gone afterwards; yields its key."""
-    ring = KeyRing(load(SecretSettings).secret_keys.get_secret_value())
+    ring = key_ring()
     guard = Guard(allow=load(WebhookTargetSettings).webhook_allow_cidrs)
     connection = await connect(load(DatabaseSettings), name="demo")
     try:

@@ -8,9 +8,8 @@ from typing import Any, Final
 import click
 
 from mailement_cli.output import plain, say, show_many, show_one
-from mailement_cli.session import Fault, command, database, json_option
-from mailement_common.sealing import CannotOpen, KeyRing
-from mailement_common.settings import SecretSettings, load
+from mailement_cli.session import Fault, command, database, json_option, key_ring
+from mailement_common.sealing import CannotOpen
 from mailement_mailer.providers.dkim import (
     BadDkimKey,
     DkimAlgorithm,
@@ -63,7 +62,7 @@ async def create(domain: str, selector: str, algorithm: str, account: str | None
     domain, selector = domain.lower(), selector.lower()
     if not _DOMAIN.fullmatch(domain) or not _SELECTOR.fullmatch(selector):
         raise Fault("domain and selector are names of the DNS, in ASCII")
-    keys = _key_ring()
+    keys = key_ring()
     made = new_key(domain=domain, selector=selector, algorithm=DkimAlgorithm(algorithm))
     async with database() as connection:
         report = await create_dkim_key(
@@ -93,7 +92,7 @@ async def list_(*, as_json: bool) -> None:
 @command
 async def show(key_id: int, *, as_json: bool) -> None:
     """Show a key with its DNS record."""
-    keys = _key_ring()
+    keys = key_ring()
     async with database() as connection:
         report = await find_dkim_key(connection, key_id)
         try:
@@ -142,7 +141,3 @@ def _show(report: DkimKeyReport, key: DkimKey, *, as_json: bool) -> None:
             f"Publish the record, look whether it can be seen (`dig TXT {record_name(key)}`), then "
             f"`mailement dkim activate {report.id}`."
         )
-
-
-def _key_ring() -> KeyRing:
-    return KeyRing(load(SecretSettings).secret_keys.get_secret_value())

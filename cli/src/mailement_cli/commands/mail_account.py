@@ -8,13 +8,10 @@ from datetime import datetime
 from typing import Any, Final, TextIO
 
 import click
-from typing_extensions import override
 
-from mailement_cli.commands.moments import Moment
+from mailement_cli.commands.values import Limit, Moment
 from mailement_cli.output import show_many, show_one
-from mailement_cli.session import Fault, command, database, json_option
-from mailement_common.sealing import KeyRing
-from mailement_common.settings import SecretSettings, load
+from mailement_cli.session import Fault, command, database, json_option, key_ring
 from mailement_newsletter.catalog.accounts import find_account
 from mailement_newsletter.catalog.mail_accounts import (
     NewMailAccount,
@@ -32,25 +29,8 @@ from mailement_newsletter.rules.senders import MailAccountState
 _COLUMNS: Final = (
     *("id", "name", "account", "provider", "per_second", "senders", "state", "parked_until", "parked_reason"),
 )
-_NUMBER: Final[click.ParamType[Any]] = click.FLOAT
-_NO_LIMIT: Final = 0.0
 _MAX_SECRET: Final = 4_096
 _SETTINGS: Final = ("host", "port", "tls", "user", "url", "folder")
-
-
-class _Rate(click.ParamType[float]):
-    """A number, or `none` for no limit, which becomes 0."""
-
-    name = "number"
-
-    @override
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if str(value).strip().lower() == "none":
-            return _NO_LIMIT
-        number: float = _NUMBER.convert(value, param, ctx)
-        if not number > 0:
-            self.fail(f"{number} is not a rate: more than 0, or `none`", param, ctx)
-        return number
 
 
 def _settings_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -62,7 +42,10 @@ def _settings_options(function: Callable[..., None]) -> Callable[..., None]:
             help="Where the password or API key stands; `-`: standard input, which is read or asked anyway.",
         ),
         click.option(
-            "--per-second", type=_Rate(), metavar="N|none", help="Mails a second, of all mailers together."
+            "--per-second",
+            type=Limit(click.FLOAT),
+            metavar="N|none",
+            help="Mails a second, of all mailers together.",
         ),
         click.option("--folder", help="file: where `.eml` files are put."),
         click.option("--url", help="resend: the base of its API."),
@@ -107,7 +90,7 @@ async def create(
     settings = _told(told)
     kind = AccountProvider(provider)
     secret = _secret(secret_file) if secret_file or takes_secret(kind, settings) else None
-    keys = _key_ring()
+    keys = key_ring()
     async with database() as connection:
         new = NewMailAccount(
             name=name,
@@ -156,7 +139,7 @@ async def update(
     if not changes and per_second is None and secret_file is None:
         raise Fault("say what to change: --host, --user, --per-second, --secret-file, …")
     secret = None if secret_file is None else _secret(secret_file)
-    keys = _key_ring()
+    keys = key_ring()
     async with database() as connection:
         found = await find_mail_account(connection, name)
         settings = {**found.settings, **changes}
@@ -250,7 +233,3 @@ def _secret(file: TextIO | None) -> str:
     if not 0 < len(secret) <= _MAX_SECRET or not secret.isprintable():
         raise Fault(f"the secret is one line of text of at most {_MAX_SECRET} characters")
     return secret
-
-
-def _key_ring() -> KeyRing:
-    return KeyRing(load(SecretSettings).secret_keys.get_secret_value())

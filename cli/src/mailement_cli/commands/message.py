@@ -24,9 +24,7 @@ _COLUMNS: Final = (
     "subscriber_id",
     "kind",
     "drip_id",
-    "step_id",
     "state",
-    "attempts",
     "finished_at",
     "reason",
 )

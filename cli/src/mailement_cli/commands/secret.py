@@ -8,10 +8,9 @@ from typing import Final
 import click
 
 from mailement_cli.output import say, show_one
-from mailement_cli.session import Fault, command, database, json_option
+from mailement_cli.session import Fault, command, database, json_option, key_ring
 from mailement_common.db.pool import Connection
-from mailement_common.sealing import KeyRing, key_id_of, new_key
-from mailement_common.settings import SecretSettings, load
+from mailement_common.sealing import key_id_of, new_key
 from mailement_newsletter.catalog.sending_secrets import reseal_sending_secrets
 from mailement_webhooks.usecases.list_endpoints import list_endpoints
 from mailement_webhooks.usecases.load_endpoints import load_endpoints
@@ -42,7 +41,7 @@ def new(key_id: str | None, *, as_json: bool) -> None:
 @command
 async def reseal(*, as_json: bool) -> None:
     """Seal everything stored with the first key, so that no other is needed for it."""
-    keys = KeyRing(load(SecretSettings).secret_keys.get_secret_value())
+    keys = key_ring()
     async with database() as connection:
         resealed = await reseal_secrets(connection, keys)
         sending = await reseal_sending_secrets(connection, keys)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 from typing_extensions import override
 
+from mailement_cli.commands.values import Limit
 from mailement_cli.output import show_many, show_one
 from mailement_cli.session import Fault, brand_option, command, database, json_option
 from mailement_newsletter.catalog.brands import find_brand
@@ -23,12 +24,10 @@ from mailement_newsletter.rules.senders import MailKind, SenderId, SenderState
 from mailement_newsletter.rules.warmup import Warmup
 
 _COLUMNS: Final = (
-    *("id", "brand", "address", "kinds", "rank", "mail_account"),
-    *("daily_limit", "warmup", "warmup_limit", "sent_today", "state"),
+    *("id", "brand", "address", "kinds", "rank"),
+    *("daily_limit", "warmup", "sent_today", "state"),
 )
 _NONE: Final = "none"
-_NUMBER: Final[click.ParamType[Any]] = click.INT
-_NO_LIMIT: Final = 0
 
 
 class _Kinds(click.ParamType[tuple[MailKind, ...]]):
@@ -51,21 +50,6 @@ class _Kinds(click.ParamType[tuple[MailKind, ...]]):
             self.fail(f"{value!r} is not `all` or some of {', '.join(MailKind)}", param, ctx)
 
 
-class _DailyLimit(click.ParamType[int]):
-    """A number, or `none` for no limit, which becomes 0."""
-
-    name = "number"
-
-    @override
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if str(value).strip().lower() == _NONE:
-            return _NO_LIMIT
-        number: int = _NUMBER.convert(value, param, ctx)
-        if number < 1:
-            self.fail(f"{number} is not a limit: at least 1, or `none`", param, ctx)
-        return number
-
-
 def _terms_options(function: Callable[..., None]) -> Callable[..., None]:
     """What can be said of a sender when it is made and changed."""
     for option in (
@@ -73,7 +57,9 @@ def _terms_options(function: Callable[..., None]) -> Callable[..., None]:
         click.option("--kinds", type=_Kinds(), metavar="KIND,…", help=f"Of {', '.join(MailKind)}; or all."),
         click.option("--account", metavar="NAME", help="The mail account; `none`: the one of the settings."),
         click.option("--rank", type=int, metavar="N", help="The lowest goes first, the next take over."),
-        click.option("--daily-limit", type=_DailyLimit(), metavar="N|none", help="Mails on one day (UTC)."),
+        click.option(
+            "--daily-limit", type=Limit(click.INT), metavar="N|none", help="Mails on one day (UTC)."
+        ),
         click.option(
             "--warmup",
             type=click.Choice([warmup.value for warmup in Warmup]),

@@ -120,12 +120,14 @@ class _Drawing:
         state = self._paint(report.state.value, fg=_STATE_COLOURS[report.state])
         yield f"{self._paint(self._cut(definition.name, 60), bold=True)}  {state}  version {report.version}"
         yield self._dim(_join(_totals(report), self._width))
-        yield from (self._dim(line) for line in _settings(definition, report.timezone))
+        yield from (
+            self._dim(self._cut(line, self._width)) for line in _settings(definition, report.timezone)
+        )
         yield ""
         yield f"{self._signs.start} {self._cut(_trigger(definition), self._width - 2)}"
-        for step, numbers in zip(definition.steps, report.steps, strict=True):
+        for number, (step, numbers) in enumerate(zip(definition.steps, report.steps, strict=True), start=1):
             yield from self._between(step, numbers)
-            yield from self._step(step, numbers)
+            yield from self._step(number, step, numbers)
         yield self._signs.line
         end = "the end, where they wait for steps that are added later" if definition.evergreen else "the end"
         yield f"{self._signs.end} {end}"
@@ -141,10 +143,10 @@ class _Drawing:
             yield f"{self._signs.line} {'   '.join(parts)}"
             yield self._signs.line
 
-    def _step(self, step: Step, numbers: StepNumbers) -> Iterator[str]:
+    def _step(self, place: int, step: Step, numbers: StepNumbers) -> Iterator[str]:
         kind = kind_of(step.action)
         sign = self._paint(self._signs.kinds[kind], fg=_COLOURS.get(kind))
-        number = self._numbers_of(step)
+        number = str(place)
         label = f"{step.label}  " if step.label is not None else ""
         told = self._cut(_action(step), self._width - len(number) - len(label) - 4)
         yield f"{sign} {number} {self._paint(label, bold=True)}{told}"
@@ -152,9 +154,6 @@ class _Drawing:
             yield from self._leads(step.action)
         if counted := _counted(kind, numbers):
             yield f"{self._signs.line}   {self._dim(_join(counted, self._width - 4))}"
-
-    def _numbers_of(self, step: Step) -> str:
-        return str(next(n for n, other in enumerate(self._report.definition.steps, start=1) if other is step))
 
     def _leads(self, branch: Branch) -> Iterator[str]:
         for word, target in (("yes", branch.then), ("no ", branch.otherwise)):

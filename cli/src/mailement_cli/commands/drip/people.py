@@ -17,9 +17,9 @@ from mailement_cli.commands.drip.options import (
     run_argument,
     say_all,
 )
-from mailement_cli.commands.moments import Moment
 from mailement_cli.commands.subscriber import who_of, who_options
-from mailement_cli.output import plain, show_many, show_one, to_json
+from mailement_cli.commands.values import Moment, Pair
+from mailement_cli.output import cut, plain, show_many, show_one, terminal_width, to_json
 from mailement_cli.pages import Page, cursor_option, full_page, limit_option, show_page
 from mailement_cli.session import Fault, brand_option, command, database_pool, json_option
 from mailement_common.clock import SystemClock
@@ -34,13 +34,10 @@ from mailement_newsletter.usecases.exit_run import exit_run
 from mailement_newsletter.usecases.explain_run import explain_run
 from mailement_newsletter.usecases.list_runs import list_runs
 from mailement_newsletter.usecases.show_run import show_run
-from mailement_newsletter.usecases.simulate_drip import Simulation, Somebody, simulate_drip
+from mailement_newsletter.usecases.simulate_drip import SimulatedStep, Simulation, Somebody, simulate_drip
 
-_RUN_COLUMNS: Final = ("id", "subscriber_id", "run_no", "state", "exit_reason", "enrolled_at", "next_run_at")
-_FUNNEL_COLUMNS: Final = (
-    *("id", "label", "kind", "waiting", "ran", "skipped", "sent", "failed", "opened", "clicked"),
-    *("open_rate", "click_rate"),
-)
+_RUN_COLUMNS: Final = ("id", "subscriber_id", "run_no", "state", "exit_reason", "next_run_at")
+_FUNNEL_COLUMNS: Final = ("label", "kind", "waiting", "ran", "sent", "failed", "open_rate", "click_rate")
 _REFUSALS: Final = {
     "subscriber_unsubscribed": "the subscriber has unsubscribed",
     "subscriber_bounced": "mails to the subscriber have bounced",
@@ -155,6 +152,7 @@ async def runs(
 @click.option(
     "--field",
     "fields",
+    type=Pair(),
     multiple=True,
     metavar="KEY=VALUE",
     help="What a field of somebody holds; also city, first_name, …",
@@ -168,7 +166,7 @@ async def simulate(
     email: str | None,
     subscriber_id: int | None,
     topics: tuple[str, ...],
-    fields: tuple[str, ...],
+    fields: tuple[tuple[str, str], ...],
     since: datetime | None,
     *,
     as_json: bool,
@@ -179,7 +177,7 @@ async def simulate(
         raise Fault(
             "--topic and --field are for somebody who need not exist: leave them out, or --email and --id"
         )
-    whom = who_of(email, subscriber_id) if named else Somebody.of(dict(_pairs(fields)), topics=topics)
+    whom = who_of(email, subscriber_id) if named else Somebody.of(dict(fields), topics=topics)
     async with brand_of(brand) as (connection, owner):
         with naming(drip_id) as drip:
             found = await simulate_drip(connection, owner, drip, whom, since=since or SystemClock().now())
@@ -187,16 +185,8 @@ async def simulate(
         click.echo(to_json(found))
         return
     for line in simulation_in_lines(found):
-        click.echo(line)
+        click.echo(cut(line, terminal_width()))
     say_all(found.notes)
-
-
-def _pairs(fields: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    for given in fields:
-        key, sign, value = given.partition("=")
-        if not sign or not key:
-            raise Fault(f"--field {given!r} is not KEY=VALUE")
-        yield key, value
 
 
 def simulation_in_lines(found: Simulation) -> Iterator[str]:
@@ -204,14 +194,15 @@ def simulation_in_lines(found: Simulation) -> Iterator[str]:
     yield f"Times in {found.timezone}."
     for step in found.steps:
         name = step.label or step.subject or ""
-        told = f"{step.local:%a %Y-%m-%d %H:%M}  {step.number:>3}  {step.kind.value:<12}  {name}{_remark(found, step.number)}"
+        told = (
+            f"{step.local:%a %Y-%m-%d %H:%M}  {step.number:>3}  {step.kind.value:<12}  {name}{_remark(step)}"
+        )
         yield told.rstrip()
     reason = "" if found.end_reason is None else f" ({found.end_reason})"
     yield f"{' ' * 20}       {found.end}{reason}"
 
 
-def _remark(found: Simulation, number: int) -> str:
-    step = next(step for step in found.steps if step.number == number)
+def _remark(step: SimulatedStep) -> str:
     remarks = []
     if step.skipped:
         remarks.append("skipped: it fell due during the pause")

@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from mailement_cli.commands.moments import Moment
+from mailement_cli.commands.values import Moment
 from mailement_cli.output import plain, say, show_block, show_many, show_one, to_json
 from mailement_cli.pages import Page, cursor_option, full_page, limit_option, show_page
 from mailement_cli.session import command, database, json_option

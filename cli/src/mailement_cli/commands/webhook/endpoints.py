@@ -10,10 +10,9 @@ from typing_extensions import override
 
 from mailement_cli.commands.webhook.options import Which, endpoint_argument
 from mailement_cli.output import plain, say, show_many, show_one, to_json
-from mailement_cli.session import Fault, brand_option, command, database, json_option
+from mailement_cli.session import Fault, brand_option, command, database, json_option, key_ring
 from mailement_common.db.pool import Connection
-from mailement_common.sealing import KeyRing
-from mailement_common.settings import SecretSettings, load
+from mailement_common.settings import load
 from mailement_newsletter.catalog.accounts import find_account, list_accounts
 from mailement_newsletter.catalog.brands import find_brand, list_brands
 from mailement_webhooks.endpoints import Drain, Endpoint, EndpointState, Profile, RetryMode
@@ -76,7 +75,7 @@ _retries_option = click.option(
 @command
 async def set_(brand: str, url: str, retries: str | None, endpoint_id: int | None, *, as_json: bool) -> None:
     """Set a brand's one URL and print the new secret, this once."""
-    keys, guard = _key_ring(), _guard()
+    keys, guard = key_ring(), _guard()
     async with database() as connection:
         owner = await find_brand(connection, brand)
         endpoint, secret = await set_endpoint(
@@ -134,7 +133,7 @@ async def create(
     """Create a webhook, one of any number, and print its secret, this once."""
     if (brand is None) == (account is None):
         raise click.UsageError("say whose it is: --brand or --account, one of the two")
-    keys, guard = _key_ring(), _guard()
+    keys, guard = key_ring(), _guard()
     async with database() as connection:
         new = NewEndpoint(
             url=url,
@@ -322,10 +321,6 @@ async def _with_slugs(connection: Connection, endpoints: Sequence[Endpoint]) -> 
 
 def _kept(value: Value | None) -> Value | Kept:
     return Kept.KEPT if value is None else value
-
-
-def _key_ring() -> KeyRing:
-    return KeyRing(load(SecretSettings).secret_keys.get_secret_value())
 
 
 def _guard() -> Guard:

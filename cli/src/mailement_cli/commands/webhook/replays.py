@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from mailement_cli.commands.moments import Moment
+from mailement_cli.commands.values import Moment
 from mailement_cli.commands.webhook.options import Which, endpoint_argument
 from mailement_cli.output import plain, show_many, show_one
 from mailement_cli.progress import Pace, Progress, ProgressLine, span_in_words

@@ -8,9 +8,7 @@ import click
 
 from mailement_cli.commands.webhook.options import Which, endpoint_argument
 from mailement_cli.output import say, show_one
-from mailement_cli.session import command, database, json_option
-from mailement_common.sealing import KeyRing
-from mailement_common.settings import SecretSettings, load
+from mailement_cli.session import command, database, json_option, key_ring
 from mailement_webhooks.endpoints import Endpoint
 from mailement_webhooks.errors import RotationStep
 from mailement_webhooks.secrets import rotation_step
@@ -43,7 +41,7 @@ def secret() -> None:
 @command
 async def stage(which: Which, *, as_json: bool) -> None:
     """Make the next secret and print it, this once; it signs beside the active one."""
-    keys = KeyRing(load(SecretSettings).secret_keys.get_secret_value())
+    keys = key_ring()
     async with database() as connection:
         endpoint, fresh = await stage_secret(connection, keys, await which.find(connection))
     _tell(endpoint, as_json=as_json, fresh=fresh)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from mailement_cli.session import Fault, database
+from mailement_cli.session import Fault, database, key_ring
 from mailement_common.db.pool import Connection
 from mailement_common.sealing import CannotOpen, KeyRing
-from mailement_common.settings import SecretSettings, load
 from mailement_newsletter.catalog.brands import find_brand
 from mailement_webhooks.errors import NoEndpoint
 from mailement_webhooks.ids import EndpointId
@@ -21,7 +20,7 @@ async def secrets_of(*, brand: str | None, endpoint: int | None) -> dict[str, st
 
     Raises NotFound, NoEndpoint, EndpointNotFound, and Fault if one cannot be opened.
     """
-    keys = KeyRing(load(SecretSettings).secret_keys.get_secret_value())
+    keys = key_ring()
     async with database() as connection:
         ids = [*await _of_brand(connection, brand), *await _by_id(connection, endpoint)]
         stored = await load_endpoints(connection, ids)

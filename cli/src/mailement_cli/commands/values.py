@@ -1,10 +1,10 @@
-"""Moments as people type them."""
+"""What people type, read: moments, limits, pairs."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import click
 from typing_extensions import override
@@ -42,3 +42,38 @@ class Moment(click.ParamType[datetime]):
         if not EARLIEST_YEAR <= moment.year <= LATEST_YEAR:
             self.fail(f"a moment lies in the years {EARLIEST_YEAR} to {LATEST_YEAR}", param, ctx)
         return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+class Limit(click.ParamType[Any]):
+    """A number above 0 of the given kind, or `none` for no limit, which becomes 0."""
+
+    name = "number"
+
+    def __init__(self, number: click.ParamType[Any]) -> None:
+        self._number = number
+
+    @override
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int | float:
+        if str(value).strip().lower() == "none":
+            return 0
+        number: int | float = self._number.convert(value, param, ctx)
+        if not number > 0:
+            self.fail(f"{number} is no limit: more than 0, or `none`", param, ctx)
+        return number
+
+
+class Pair(click.ParamType[tuple[str, str]]):
+    """KEY=VALUE; the value may be empty."""
+
+    name = "pair"
+
+    @override
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        key, sign, content = str(value).partition("=")
+        if not sign or not key:
+            self.fail(f"{value!r} is not KEY=VALUE", param, ctx)
+        return key, content

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import click
 import pytest
 
-from mailement_cli.commands.moments import Moment
+from mailement_cli.commands.values import Limit, Moment, Pair
 from mailement_common.clock import SystemClock
 
 
@@ -43,3 +43,23 @@ def test_a_span_leads_ahead_where_that_is_asked_for() -> None:
 def test_anything_else_is_no_moment(text: str) -> None:
     with pytest.raises(click.BadParameter):
         Moment().convert(text, None, None)
+
+
+@pytest.mark.parametrize(
+    ("number", "text", "limit"), [(click.INT, "3", 3), (click.FLOAT, "0.5", 0.5), (click.INT, " None", 0)]
+)
+def test_a_limit_is_a_number_or_none(number: click.ParamType[int | float], text: str, limit: float) -> None:
+    assert Limit(number).convert(text, None, None) == limit
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "no"])
+def test_nothing_else_is_a_limit(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Limit(click.FLOAT).convert(text, None, None)
+
+
+def test_a_pair_has_a_key_and_a_value_that_may_be_empty() -> None:
+    assert [Pair().convert(text, None, None) for text in ("a=b=c", "a=")] == [("a", "b=c"), ("a", "")]
+    for text in ("a", "=b"):
+        with pytest.raises(click.BadParameter):
+            Pair().convert(text, None, None)
