@@ -22,7 +22,8 @@ from mailement_newsletter.errors import (
 from mailement_newsletter.ids import DripId
 from mailement_newsletter.rules.drip_definition import DripState, describe, read_definition
 from mailement_newsletter.rules.drip_edits import GAP, moved_cursor, respaced
-from mailement_newsletter.usecases.advance_drips import advance_drips
+from mailement_newsletter.usecases.advance_drips import ALL_DRIPS, advance_drips
+from mailement_newsletter.usecases.advance_drips import SQL as ADVANCING
 from mailement_newsletter.usecases.archive_drip import archive_drip
 from mailement_newsletter.usecases.create_drip import create_drip
 from mailement_newsletter.usecases.drip_changes import EditDrip
@@ -32,6 +33,7 @@ from mailement_newsletter.usecases.enroll_dated import enroll_dated
 from mailement_newsletter.usecases.pause_drip import pause_drip
 from mailement_newsletter.usecases.preview_edit import EditPreview, preview_edit
 from mailement_newsletter.usecases.resume_drip import resume_drip
+from mailement_newsletter.usecases.retime_subscribers import retime_subscribers
 from mailement_newsletter.usecases.retry_failed_runs import retry_failed_runs
 from mailement_newsletter.usecases.show_drip import show_drip
 from mailement_newsletter.usecases.work_drip_jobs import work_drip_job
@@ -516,6 +518,21 @@ async def test_a_drip_is_resumed_when_its_runs_have_been_moved_along_with_its_st
     assert (await resume_drip(brand.pool, brand.id, drip)).was is DripState.PAUSED
 
 
+async def test_a_run_that_a_batch_had_in_hand_at_the_pause_is_moved_along_too(brand: Tenant) -> None:
+    drip = await _create(brand, *ABC)
+    await _crowd(brand, drip, a=1, b=2, c=3)
+    now = await _now(brand)
+    person = await _put_in(brand, drip, next_run_at=now)
+    async with brand.pool.acquire() as connection, connection.transaction():
+        await connection.fetch(ADVANCING["advance"], now, 0, 10, [], [], None, None, *ALL_DRIPS)
+        await pause_drip(brand.pool, brand.id, drip)
+        await _edit(brand, drip, _mail("a"), _mail("x"), _mail("b"), _mail("c"))
+    assert (await _run(brand, person))["cursor_pos"] == 1
+    await brand.pool.execute("UPDATE drip_jobs SET not_before = now()")
+    await _retime(brand)
+    assert (await _run(brand, person))["cursor_pos"] == (await _live(brand, drip))["a"]["position"]
+
+
 async def test_a_draft_without_room_needs_nobody_to_move(brand: Tenant) -> None:
     drip = await _create(brand, *ABC, state="draft")
     await _crowd(brand, drip, a=1, b=2, c=3)
@@ -678,6 +695,20 @@ async def test_who_stays_overdue_keeps_the_moment_that_skipping_looks_at(brand: 
     await _retime(brand)
     assert [(await _run(brand, person))["next_run_at"] for person in (waiting, ending)] == [due, due]
     assert preview.moved == 0
+
+
+@pytest.mark.parametrize(("waits_until", "moves"), [("2999-01-01", True), ("2020-01-01", False)])
+async def test_who_is_overdue_and_moves_to_another_zone_waits_again_if_that_lies_ahead(
+    brand: Tenant, waits_until: str, moves: bool
+) -> None:
+    drip = await _create(brand, {"wait_until": {"date": waits_until}}, zone="subscriber")
+    now = await _now(brand)
+    due = now - HOUR
+    person = await _put_in(brand, drip, anchor_at=now - DAY, next_run_at=due)
+    async with brand.pool.acquire() as connection:
+        await retime_subscribers(connection, [person])
+    after = (await _run(brand, person))["next_run_at"]
+    assert (after > now) if moves else (after == due)
 
 
 async def test_a_long_job_does_not_hold_up_that_of_another_drip(brand: Tenant) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,9 @@ import asyncpg
 import orjson
 import pytest
 
+from mailement_common.db.pool import close_pool, new_pool
 from mailement_common.ids import SubscriberId
+from mailement_common.settings import DatabaseSettings
 from mailement_newsletter.commands import ById, Enroll, ReportEvent
 from mailement_newsletter.errors import BadCursor, DripNotFound, RunNotFound, SubscriberNotFound
 from mailement_newsletter.ids import DripId, RunId
@@ -55,8 +58,10 @@ from mailement_newsletter.usecases.report_event import report_event
 from mailement_newsletter.usecases.resume_drip import resume_drip
 from mailement_newsletter.usecases.run_rows import RunPage
 from mailement_newsletter.usecases.show_run import show_run
+from mailement_newsletter.usecases.work_drip_jobs import work_drip_job
 from tests.integration.newsletter.plans import scans
 from tests.support.brands import MakeTenant, Tenant
+from tests.support.database import Database
 from tests.support.drips import tell_the_scheduler
 
 DAY = timedelta(days=1)
@@ -530,6 +535,33 @@ async def test_with_nothing_to_fold_no_sum_is_looked_at(brand: Tenant) -> None:
         )
     (found,) = orjson.loads(explained)
     assert found["Plan"]["Shared Hit Blocks"] + found["Plan"]["Shared Read Blocks"] < 20
+
+
+async def test_counting_by_looking_may_take_longer_than_other_statements(
+    database: Database, brand: Tenant
+) -> None:
+    drip = await _create(brand, _mail("a"))
+    await _put_in(brand, drip)
+    await brand.pool.execute("INSERT INTO drip_jobs (drip_id, kind) VALUES ($1, 'recount')", drip)
+    hasty = await new_pool(
+        DatabaseSettings(database_url=database.url),
+        name="hasty",
+        server_settings={"statement_timeout": "200"},
+    )
+    async with brand.pool.acquire() as holder, holder.transaction():
+        # Nothing is so slow among a handful of runs; a lock in the way is.
+        await holder.execute("SELECT FROM drip_tallies FOR UPDATE")
+        counting = asyncio.create_task(work_drip_job(hasty, now=_NOW, size=100))
+        while not counting.done() and not await brand.pool.fetchval(
+            """
+            SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock' AND clock_timestamp() > query_start + interval '0.4 s'
+            """
+        ):
+            await asyncio.sleep(0.01)
+    await counting
+    await close_pool(hasty)
+    assert await brand.pool.fetchval("SELECT count(*) FROM drip_jobs") == 0
 
 
 _NOW = datetime(2031, 5, 1, tzinfo=UTC)

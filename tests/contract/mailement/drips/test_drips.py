@@ -54,6 +54,7 @@ async def test_a_name_that_is_taken_is_a_fault_of_the_name(drips: Drips) -> None
     for answer in (
         await drips.call("POST", "/drips", DRIP),
         await drips.call("PATCH", f"/drips/{other['id']}", {"name": "Course"}),
+        await drips.call("POST", f"/drips/{other['id']}/preview", {"name": "Course"}),
     ):
         assert answer.error == (422, "invalid_drip")
         assert [fault["at"] for fault in answer.body["errors"]] == ["name"]
@@ -119,6 +120,23 @@ async def test_states_that_do_not_go_together_are_conflicts(drips: Drips) -> Non
     for method, path in (("POST", "/pause"), ("POST", "/resume"), ("PATCH", "")):
         answer = await drips.call(method, f"/drips/{draft['id']}{path}", {})
         assert answer.error == (409, "drip_archived")
+
+
+async def test_a_patch_resumes_nothing(drips: Drips) -> None:
+    drip = await drips.make()
+    await drips.post(f"/drips/{drip['id']}/pause")
+    answer = await drips.call("PATCH", f"/drips/{drip['id']}", {"state": "live"})
+    assert answer.error == (422, "invalid_drip")
+    assert [fault["at"] for fault in answer.body["errors"]] == ["state"]
+
+
+async def test_a_drip_whose_runs_are_being_moved_along_is_not_resumed(drips: Drips) -> None:
+    drip = await drips.make()
+    await drips.post(f"/drips/{drip['id']}/pause")
+    await drips.brand.pool.execute(
+        "INSERT INTO drip_jobs (drip_id, kind) VALUES ($1, 'respace')", int(drip["id"])
+    )
+    assert (await drips.call("POST", f"/drips/{drip['id']}/resume")).error == (409, "drip_is_respaced")
 
 
 async def test_failed_runs_are_retried(drips: Drips) -> None:
