@@ -227,8 +227,10 @@ START = (
 )
 RECORD = (
     messages.SQL["record"],
-    f"'{{1}}', '{{{TOKEN}}}', '{{sent}}', '{{1}}', '{{1}}', {4 * NULL} '{{f}}', array[{MOMENT}], '{{sent}}', {2 * NULL} '{{1}}'",
+    f"'{{1}}', '{{{TOKEN}}}', '{{sent}}', '{{1}}', '{{1}}', {4 * NULL} '{{f}}', '{{f}}', '{{sent}}', {2 * NULL} '{{1}}'",
 )
+REOPEN = (messages.SQL["reopen"], f"'{{1}}', '{{{TOKEN}}}'")
+RENEW = (messages.SQL["renew"], f"'{{1}}', '{{{TOKEN}}}', {MOMENT}")
 RELEASE = (messages.SQL["release"], f"'{{1}}', '{{{TOKEN}}}', null")
 POSTPONE = (messages.SQL["postpone_batches"], f"'{{1}}', '{{{TOKEN}}}', {MOMENT}")
 
@@ -243,6 +245,8 @@ POSTPONE = (messages.SQL["postpone_batches"], f"'{{1}}', '{{{TOKEN}}}', {MOMENT}
         pytest.param(EXPIRE, 6000, id="expire"),
         pytest.param(START, 200, id="start"),
         pytest.param(RECORD, 200, id="record"),
+        pytest.param(REOPEN, 200, id="reopen"),
+        pytest.param(RENEW, 200, id="renew"),
         pytest.param(RELEASE, 200, id="release"),
         pytest.param(POSTPONE, 200, id="postpone batches"),
     ],
