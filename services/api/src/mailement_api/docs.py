@@ -46,7 +46,8 @@ def document(public_url: str) -> dict[str, Any]:
         "info": {
             "title": "Mailement API",
             "version": version("mailement-api"),
-            "description": "Subscribe, unsubscribe, tag and enrol; and what becomes of webhooks. Each key belongs to one brand.",
+            "description": "Subscribe, unsubscribe, tag and enrol; drips, their runs and the events that move them; what became of mails and "
+            "of webhooks. Each key belongs to one brand.",
         },
         "servers": [{"url": public_url}],
         "paths": mailement.paths(_OPERATIONS),
