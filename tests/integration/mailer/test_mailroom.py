@@ -1,24 +1,28 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
+from typing_extensions import override
 
 from mailement_common.db.pool import new_pool
 from mailement_common.settings import DatabaseSettings
 from mailement_mailer import mailroom
 from mailement_mailer.providers.mime import build
-from mailement_mailer.providers.port import Failed, Outcome, RetryLater, Uncertain
+from mailement_mailer.providers.port import Failed, Outcome, RenderedMail, RetryLater, Uncertain
 from mailement_mailer.providers.resend import ResendProvider
 from mailement_mailer.providers.smtp import SmtpProvider
 from mailement_mailer.settings import SmtpTls
 from mailement_mailer.settle import MAX_TRIES
 from mailement_newsletter.queries import messages
 from mailement_newsletter.queries.messages import KnownKeys
+from mailement_newsletter.queries.pacing import observe
 from tests.support.database import Database
 from tests.support.fake_resend import API_KEY, fake_resend
 from tests.support.ledger import (
@@ -282,6 +286,40 @@ async def test_a_backlog_of_one_brand_does_not_hold_up_another(ledger: Ledger, c
         place = [mail.recipient for mail in provider.mails].index("single@example.org")
     # While it is being composed, a few of the crowd's may pass.
     assert place - before < 60
+
+
+@dataclass(slots=True)
+class _Noting(ScriptedProvider):
+    """Notes when each mail was handed over."""
+
+    clock: SetClock = field(default_factory=SetClock)
+    moments: list[datetime] = field(default_factory=list)
+
+    @override
+    async def send(self, mail: RenderedMail) -> Outcome:
+        self.moments.append(self.clock.now())
+        return await ScriptedProvider.send(self, mail)
+
+
+async def test_mails_that_waited_for_a_slow_relay_leave_no_faster_than_its_rate(
+    ledger: Ledger, clock: SetClock
+) -> None:
+    second = timedelta(seconds=1)
+    await observe(ledger.pool, "account:default", limit=1, window=second, now=NOON)
+    messages = await ledger.messages(5)
+    provider = _Noting(gate=asyncio.Event(), clock=clock)
+
+    async def a_moment_later(state: str, count: int) -> bool:
+        clock.advance(second / 10)
+        return (await ledger.states()).get(state, 0) >= count
+
+    async with running(a_mailroom(ledger.pool, provider, clock, concurrency=1, renew_seconds=0.02)):
+        await until(lambda: _holds(provider.now_sending == 1), what="the wire is full")
+        await until(lambda: a_moment_later("claimed", 2), what="others wait at the desk")
+        assert provider.gate is not None
+        provider.gate.set()
+        await until(lambda: a_moment_later("sent", len(messages)), what="all are sent")
+    assert all(later - sooner >= second for sooner, later in pairwise(provider.moments))
 
 
 async def test_slow_templates_of_one_brand_do_not_hold_up_another(ledger: Ledger, clock: SetClock) -> None:

@@ -41,6 +41,7 @@ from mailement_newsletter.catalog.senders import (
 from mailement_newsletter.queries.pacing import reserve, slow_down
 from mailement_newsletter.queries.senders import park
 from mailement_newsletter.rules.mail_accounts import AccountProvider
+from mailement_newsletter.rules.pacing import Want
 from mailement_newsletter.rules.senders import MailAccountState, MailKind, SenderState
 from mailement_newsletter.rules.warmup import Warmup
 from tests.support.database import Database
@@ -129,7 +130,8 @@ async def test_a_sender_gives_its_words_its_account_and_its_limits(setup: Setup)
     assert route.account is not None
     assert (route.account.id, route.account.secret) == (account.id, "hunter2")
     assert "hunter2" not in repr(route)
-    assert [bucket.key for bucket in route.buckets] == [route.account_key] == [f"account:{account.id}"]
+    assert route.bucket is not None
+    assert route.bucket.key == route.account_key == f"account:{account.id}"
     assert [(quota.key, quota.limit) for quota in route.days] == [(f"sender:{made.id}", 40)]
     assert "no sender for drip mail" in (await setup.refused(MailKind.DRIP)).reason
 
@@ -234,13 +236,14 @@ async def test_an_account_that_is_out_carries_nothing(setup: Setup, state: MailA
 async def test_an_account_that_was_asked_for_silence_is_paced_from_then_on(setup: Setup) -> None:
     await setup.sender()
     now = setup.clock.now()
-    assert not (await setup.chosen()).want(mails=1).limited
+    assert (await setup.chosen()).bucket is None
 
     await slow_down(setup.pool, "account:default", timedelta(seconds=30), now)
     setup.book.forget()
 
-    want = (await setup.chosen()).want(mails=1)
-    (grant,) = await reserve(setup.pool, [want], now)
+    bucket = (await setup.chosen()).bucket
+    assert bucket is not None
+    (grant,) = await reserve(setup.pool, [Want(mails=1, buckets=[bucket])], now)
     assert (grant.mails, grant.again_at) == (0, now + timedelta(seconds=30))
 
 

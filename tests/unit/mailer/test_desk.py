@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import asyncpg
+import pytest
 
 from mailement_common.ids import BrandId
 from mailement_common.supervise import keep_running
@@ -16,6 +18,7 @@ from mailement_mailer.desk import Desk, Job, Unit
 from mailement_mailer.mailbox import Mailbox
 from mailement_mailer.routes import Route
 from mailement_newsletter.ids import BatchId, MessageId
+from mailement_newsletter.rules.pacing import Bucket
 from tests.support.mails import a_brand, a_claimed, a_mail
 
 
@@ -32,6 +35,7 @@ class Stage:
     faults: list[Exception] = field(default_factory=list)
     put_back: list[Unit] = field(default_factory=list)
     numbers: int = 0
+    turns: int = 0
 
     def desk(self) -> Desk:
         return Desk(
@@ -65,6 +69,8 @@ class Stage:
 
     async def _turn(self, _: Desk) -> bool:
         await self.gate.wait()
+        self.turns += 1
+        await asyncio.sleep(0)
         if self.faults:
             raise self.faults.pop()
         return True
@@ -87,7 +93,7 @@ def a_route(brand: int) -> Route:
         reply_to=None,
         account=None,
         account_key="account:default",
-        buckets=(),
+        bucket=None,
         days=(),
         dkim=None,
     )
@@ -160,6 +166,34 @@ async def test_a_desk_that_rests_takes_nothing_on() -> None:
     assert (desk.room, desk.is_resting, desk.closed_for > 0) == (0, True, False)
     assert await stage.sent() == []
     assert len(stage.put_back) == 1, "what waited is for others"
+
+
+async def test_no_turn_is_taken_for_nothing() -> None:
+    stage = Stage(concurrency=3)
+    desk = stage.desk()
+    for _ in range(5):
+        desk.push(Unit(jobs=[stage.job()]))
+    assert len(await stage.sent()) == 5
+    assert stage.turns == 5
+
+
+@pytest.mark.parametrize(("seconds", "room", "of_a_brand"), [(0.01, 16, 12), (2, 2, 1), (600, 1, 1)])
+async def test_the_slower_the_pace_the_fewer_mails_are_claimed(
+    seconds: float, room: int, of_a_brand: int
+) -> None:
+    desk = Stage(concurrency=4).desk()
+    desk.keep_to(Bucket(key=desk.key, interval=timedelta(seconds=seconds)))
+    assert (desk.room, desk.room_for(BrandId(1))) == (room, of_a_brand)
+
+
+async def test_another_pace_ends_the_rest_that_the_old_one_asked_for() -> None:
+    desk = Stage().desk()
+    desk.rest(60)
+    desk.keep_to(Bucket(key=desk.key, interval=timedelta(seconds=1)))
+    assert not desk.is_resting
+    desk.close(60)
+    desk.keep_to(None)
+    assert desk.is_resting
 
 
 async def test_a_fault_of_the_database_leaves_nothing_standing_at_the_desk() -> None:

@@ -13,6 +13,7 @@ from mailement_common.clock import Clock
 from mailement_common.db.pool import DATABASE_UNABLE
 from mailement_common.logs import logger
 from mailement_mailer.desk import Desk, Unit
+from mailement_mailer.pace import Pace
 from mailement_mailer.providers.fleet import AccountInUse, Fleet
 from mailement_mailer.providers.port import BatchProvider, Fault, Outcome, Provider, RateLimit, RetryLater
 from mailement_mailer.routes import NoRoute, Route, RouteBook
@@ -20,11 +21,9 @@ from mailement_mailer.settle import DEFAULT_PAUSE
 from mailement_newsletter.queries import pacing, senders
 from mailement_newsletter.queries.messages import Claimed, KnownKeys
 from mailement_newsletter.rules.mail_keys import KEPT
-from mailement_newsletter.rules.pacing import Bucket, Want
+from mailement_newsletter.rules.pacing import Bucket
 from mailement_newsletter.rules.senders import MailAccountId
 
-# A request's turn comes within this, or the desk rests and lets others have its mails.
-_LONGEST_TURN: Final = timedelta(seconds=2)
 # Faults that only the account's owner or the next day can mend, for every mailer.
 _PARKING: Final = frozenset({Fault.AUTH, Fault.QUOTA})
 # The row of a parked account says how long, and may be unparked: the desk bridges the time until that is known.
@@ -63,6 +62,7 @@ class Accounts:
         self._keep_running = keep_running
         self._freed = freed
         self._desks: dict[str, Desk] = {}
+        self._paces: dict[str, Pace] = {}
         self._told: dict[str, RateLimit] = {}
 
     @property
@@ -104,7 +104,11 @@ class Accounts:
     def desk_of(self, route: Route) -> Desk:
         """The desk of the route's account, as the account is now."""
         desk = self._desk(route.account_key, route.account)
-        desk.bucket = next((each for each in route.buckets if each.key == route.account_key), desk.bucket)
+        if route.bucket is None and desk.key in self._told:
+            # The route is of a moment before that was told.
+            desk.keep_to(Bucket(key=desk.key, burst=_ANY_BURST))
+        else:
+            desk.keep_to(route.bucket)
         return desk
 
     async def way_back(self, message: Claimed) -> Route | NoRoute:
@@ -158,6 +162,11 @@ class Accounts:
         self._book.forget()
         self._freed()
 
+    async def close(self) -> None:
+        """Whoever still waits for a turn is cancelled."""
+        for pace in self._paces.values():
+            await pace.close()
+
     async def give_back(self, routes: Iterable[Route]) -> None:
         """Days' shares of mails that did not leave. If that fails the day has less: no reason to hold up any mail."""
         wants = [route.want(mails=1) for route in routes if route.days]
@@ -170,19 +179,13 @@ class Accounts:
             log.warning("pacing.not_given_back", messages=len(wants), reason=type(error).__name__)
 
     async def _turn(self, desk: Desk) -> bool:
-        """Waits until a request may be made, where they are counted. False: ask again, if the desk does not rest by now."""
-        if desk.bucket is None or not desk.counts_requests:
+        """Waits until a mail or a request may leave. False: that would take too long, and the desk rests."""
+        if desk.bucket is None:
             return True
-        now = self._clock.now()
-        (grant,) = await pacing.reserve(self._pool, [Want(mails=1, buckets=(desk.bucket,))], now)
-        if grant.mails or grant.again_at is None:
-            return True
-        wait = grant.again_at - now
-        if wait > _LONGEST_TURN:
+        wait = await self._paces[desk.key].turn(desk.bucket)
+        if wait is not None:
             desk.rest(wait.total_seconds())
-        else:
-            await asyncio.sleep(wait.total_seconds())
-        return False
+        return wait is None
 
     def _desk(self, key: str, account: AccountInUse | None) -> Desk:
         desk = self._desks.get(key)
@@ -202,14 +205,13 @@ class Accounts:
                 freed=self._freed,
             )
             self._desks[key] = desk
+            self._paces[key] = Pace(self._pool, self._clock)
         if account is not None and desk.account is not None:
             # Mails that were claimed before a change of the account are still about.
             desk.account = max(account, desk.account, key=lambda each: each.version)
         return desk
 
     async def _observe(self, desk: Desk) -> None:
-        if not desk.counts_requests:
-            return
         provider = self.provider(desk)
         told = provider.told if isinstance(provider, BatchProvider) else None
         if told is None or self._told.get(desk.key) == told:
@@ -218,7 +220,7 @@ class Accounts:
             self._pool, desk.key, limit=told.limit, window=told.window, now=self._clock.now()
         )
         self._told[desk.key] = told
-        desk.bucket = desk.bucket or Bucket(key=desk.key, burst=_ANY_BURST)
+        self._book.forget()
 
 
 def _closed_for(desk: Desk, refusal: RetryLater) -> timedelta:

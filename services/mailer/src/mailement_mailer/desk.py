@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final
 from uuid import uuid4
 
@@ -22,6 +23,8 @@ from mailement_newsletter.rules.pacing import Bucket
 _BATCHES_AT_ONCE: Final = 4
 # Mails in hand for each that can be on the wire: enough that claims are large, few enough that they are soon gone.
 _IN_HAND: Final = 4
+# What can leave within this is claimed, where the pace is known.
+_AHEAD: Final = timedelta(seconds=5)
 # Of the places in hand, as many as one brand may have.
 _SHARE: Final = 0.75
 
@@ -91,6 +94,7 @@ class Desk:
         self._in_hand: dict[MessageId, Claimed] = {}
         self._of_brand: Counter[BrandId] = Counter()
         self._busy = 0
+        self._asking = 0
         self._resting_until = 0.0
         self._closed_until = 0.0
         self._numbers = 0
@@ -99,18 +103,20 @@ class Desk:
         self._tags: dict[BrandId, int] = {}
 
     @property
-    def counts_requests(self) -> bool:
-        """A provider that takes batches limits requests; the others limit mails."""
-        return self.batch_max > 1
+    def _places(self) -> int:
+        """At a slow pace as few as can leave soon: what waits here waits for no other mailer, and for no other sender."""
+        if self.bucket is None or not self.bucket.interval:
+            return self._capacity
+        return min(self._capacity, max(1, int(_AHEAD / self.bucket.interval)) * self.batch_max)
 
     @property
     def room(self) -> int:
         """How many more mails may be claimed for this account; none while it rests."""
-        return 0 if self.is_resting else max(0, self._capacity - len(self._in_hand))
+        return 0 if self.is_resting else max(0, self._places - len(self._in_hand))
 
     def room_for(self, brand: BrandId) -> int:
         """How many of them may be a brand's: the last places are kept for whoever comes later."""
-        return max(0, int(self._capacity * _SHARE) - self._of_brand[brand])
+        return max(0, max(1, int(self._places * _SHARE)) - self._of_brand[brand])
 
     @property
     def is_resting(self) -> bool:
@@ -134,13 +140,13 @@ class Desk:
 
     def let_go(self, messages: Iterable[Claimed]) -> None:
         """They are done with, or back in the queue."""
-        was_short = len(self._in_hand) > self._capacity // 2
+        was_short = len(self._in_hand) > self._places // 2
         for message in messages:
             del self._in_hand[message.id]
             self._of_brand[message.brand.id] -= 1
             if not self._of_brand[message.brand.id]:
                 del self._of_brand[message.brand.id]
-        if not self._in_hand or (was_short and len(self._in_hand) <= self._capacity // 2):
+        if not self._in_hand or (was_short and len(self._in_hand) <= self._places // 2):
             self._freed()
 
     def push(self, unit: Unit) -> None:
@@ -151,9 +157,13 @@ class Desk:
         self._tags[brand] = tag
         self._numbers += 1
         heapq.heappush(self._waiting, _Entry(first.priority, tag, self._numbers, unit))
-        if self._busy < self._slots:
-            self._busy += 1
-            self._spawn(self._work())
+        self._staff()
+
+    def keep_to(self, bucket: Bucket | None) -> None:
+        """The account's rate, as it is now; a rest that an old one asked for ends."""
+        if bucket != self.bucket:
+            self.bucket = bucket
+            self._resting_until = self._closed_until
 
     def rest(self, seconds: float) -> None:
         """Takes nothing on for so long; that is all that is wrong."""
@@ -176,12 +186,32 @@ class Desk:
             self._busy -= 1
 
     async def _work_off(self) -> None:
-        while self._waiting:
+        while self._is_short_of_hands:
             if self.is_resting:
                 await self._put_back(self, self.clear())
             # After the turn, so that whatever came meanwhile travels in the same request.
-            elif await self._turn(self) and self._waiting and not self.is_resting:
-                await self._deliver(self, self._take())
+            elif await self._ask() and self._waiting and not self.is_resting:
+                unit = self._take()
+                # Those who went home, since one who asks is enough, are needed for what is left.
+                self._staff()
+                await self._deliver(self, unit)
+
+    def _staff(self) -> None:
+        if self._busy < self._slots and self._is_short_of_hands:
+            self._busy += 1
+            self._spawn(self._work())
+
+    @property
+    def _is_short_of_hands(self) -> bool:
+        """Whether another turn would be of use: one that is taken for nothing is lost to the account."""
+        return len(self._waiting) > self._asking * self.batch_max
+
+    async def _ask(self) -> bool:
+        self._asking += 1
+        try:
+            return await self._turn(self)
+        finally:
+            self._asking -= 1
 
     def _take(self) -> Unit:
         unit = self._pop()

@@ -126,6 +126,7 @@ class Mailroom:
         finally:
             renewing.cancel()
             await asyncio.wait({renewing})
+            await self._accounts.close()
             await self._clerk.close()
 
     # Claiming
@@ -136,12 +137,7 @@ class Mailroom:
             done = await self._rounds.next(room=self._accounts.most_room)
             await self._take(done)
             if not done.found:
-                await wait_for(self._woken, self._patience(done.again_at))
-
-    def _patience(self, again_at: datetime | None) -> float:
-        if again_at is None:
-            return _POLL_SECONDS
-        return min(max((again_at - self._clock.now()).total_seconds(), 0.01), _POLL_SECONDS)
+                await wait_for(self._woken, _POLL_SECONDS)
 
     async def _take(self, done: Round) -> None:
         for cancelled in done.claims.cancelled:

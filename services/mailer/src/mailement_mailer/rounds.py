@@ -19,7 +19,6 @@ from mailement_newsletter.queries import lanes, pacing
 from mailement_newsletter.queries.lanes import Claims, Portion
 from mailement_newsletter.queries.messages import Claimed
 from mailement_newsletter.rules.lanes import Lane, Progress, Waiting, deal
-from mailement_newsletter.rules.pacing import Grant, Want
 from mailement_newsletter.rules.senders import MailAccountId, MailKind, SenderId
 
 # Renewed for as long as a mail is in hand: whoever is silent for so long is gone.
@@ -30,12 +29,11 @@ _Way = tuple[BrandId, MailKind]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """What was claimed. `found`: it was worth looking, so look again; `again_at`: when a limit lets more through."""
+    """What was claimed. `found`: it was worth looking, so look again."""
 
     claims: Claims
     routes: Mapping[_Way, Route]
     found: bool
-    again_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +68,6 @@ class Rounds:
         self._closed = closed
         self._progress = Progress(most_brands=lanes.MOST_BRANDS, most_lanes=lanes.MOST_LANES)
         self._standstills = Standstills()
-        self._waits: dict[tuple[BrandId, SenderId | None], datetime] = {}
 
     @property
     def trouble(self) -> str | None:
@@ -88,7 +85,7 @@ class Rounds:
             room=room,
         )
         routes = await self._routes(waiting)
-        dealt = self._deal(waiting, routes, now)
+        dealt = self._deal(waiting, routes)
         granted = await self._granted(dealt, routes, now)
         claims = await self._claim(granted, now)
         await self._give_back(granted, claims.claimed, routes)
@@ -97,7 +94,6 @@ class Rounds:
             claims=claims,
             routes=routes,
             found=more or bool(claims.claimed or claims.cancelled),
-            again_at=min((until for until in self._waits.values() if until > now), default=None),
         )
 
     async def _routes(self, waiting: Sequence[Waiting]) -> dict[_Way, Route]:
@@ -109,14 +105,12 @@ class Rounds:
         self._standstills.note(chosen, self._clock.now())
         return {way: route for way, route in chosen.items() if isinstance(route, Route)}
 
-    def _deal(
-        self, waiting: Sequence[Waiting], routes: Mapping[_Way, Route], now: datetime
-    ) -> dict[Lane, int]:
+    def _deal(self, waiting: Sequence[Waiting], routes: Mapping[_Way, Route]) -> dict[Lane, int]:
         """Each account deals out its own room."""
         by_desk: dict[str, tuple[Desk, list[Waiting]]] = {}
         for each in waiting:
             route = routes.get((each.lane.brand_id, each.lane.kind))
-            if route is None or not each.due or self._waits.get(_who(route), now) > now:
+            if route is None or not each.due:
                 continue
             desk = self._desk_of(route)
             by_desk.setdefault(desk.key, (desk, []))[1].append(each)
@@ -128,45 +122,20 @@ class Rounds:
     async def _granted(
         self, dealt: Mapping[Lane, int], routes: Mapping[_Way, Route], now: datetime
     ) -> dict[Lane, int]:
-        """What the limits of senders and accounts let through; whoever has none costs no question."""
-        asked = self._limited(dealt, routes)
+        """What the days of senders let through; whoever has no limit costs no question."""
+        asked = _limited(dealt, routes)
         if not asked:
             return dict(dealt)
-        grants = await pacing.reserve(self._pool, [self._want(each.route, each.mails) for each in asked], now)
+        grants = await pacing.reserve(self._pool, [each.route.want(mails=each.mails) for each in asked], now)
         granted = dict(dealt)
         for each, grant in zip(asked, grants, strict=True):
-            self._note(each.route, grant, now)
+            if grant.day_used_up:
+                self._book.forget(each.route.brand_id)
             left = grant.mails
             for lane in each.lanes:
                 granted[lane] = min(granted[lane], left)
                 left -= granted[lane]
         return {lane: mails for lane, mails in granted.items() if mails}
-
-    def _limited(self, dealt: Mapping[Lane, int], routes: Mapping[_Way, Route]) -> list[_Asked]:
-        by_route: dict[tuple[BrandId, SenderId | None], _Asked] = {}
-        for lane, mails in dealt.items():
-            route = routes[lane.brand_id, lane.kind]
-            if not self._want(route, mails).limited:
-                continue
-            asked = by_route.get(_who(route), _Asked(route=route, lanes=(), mails=0))
-            by_route[_who(route)] = replace(asked, lanes=(*asked.lanes, lane), mails=asked.mails + mails)
-        return list(by_route.values())
-
-    def _want(self, route: Route, mails: int) -> Want:
-        """A provider of batches counts requests, and its desk asks for each of them."""
-        want = route.want(mails=mails)
-        if not self._desk_of(route).counts_requests:
-            return want
-        return replace(want, buckets=[each for each in want.buckets if each.key != route.account_key])
-
-    def _note(self, route: Route, grant: Grant, now: datetime) -> None:
-        if grant.day_used_up:
-            self._book.forget(route.brand_id)
-        if grant.again_at is None:
-            self._waits.pop(_who(route), None)
-        elif not grant.day_used_up:
-            self._waits[_who(route)] = grant.again_at
-        self._waits = {who: until for who, until in self._waits.items() if until > now}
 
     async def _claim(self, granted: Mapping[Lane, int], now: datetime) -> Claims:
         if not granted:
@@ -193,12 +162,20 @@ class Rounds:
             await pacing.give_back(self._pool, wants)
 
 
+def _limited(dealt: Mapping[Lane, int], routes: Mapping[_Way, Route]) -> list[_Asked]:
+    by_route: dict[tuple[BrandId, SenderId | None], _Asked] = {}
+    for lane, mails in dealt.items():
+        route = routes[lane.brand_id, lane.kind]
+        if not route.days:
+            continue
+        who = route.brand_id, route.sender_id
+        asked = by_route.get(who, _Asked(route=route, lanes=(), mails=0))
+        by_route[who] = replace(asked, lanes=(*asked.lanes, lane), mails=asked.mails + mails)
+    return list(by_route.values())
+
+
 def _brands(waiting: Iterable[Waiting]) -> set[BrandId]:
     return {each.lane.brand_id for each in waiting}
-
-
-def _who(route: Route) -> tuple[BrandId, SenderId | None]:
-    return route.brand_id, route.sender_id
 
 
 def _passed(waiting: Sequence[Waiting], routes: Mapping[_Way, Route], dealt: Mapping[Lane, int]) -> set[Lane]:

@@ -59,8 +59,8 @@ _ALL_OPEN: Final[Mapping[MailAccountId | None, datetime]] = {}
 class Route:
     """`sender_id` None: the brand has no senders, `mailbox` is its own words or those of the settings.
 
-    `account` None: the account of the settings. `account_key` names the account in the pacing buckets. `dkim` None:
-    the provider signs, or nobody.
+    `account` None: the account of the settings. `account_key` names the account in the pacing buckets, `bucket` is its
+    rate, None for none. `dkim` None: the provider signs, or nobody.
     """
 
     brand_id: BrandId
@@ -69,12 +69,13 @@ class Route:
     reply_to: str | None
     account: AccountInUse | None
     account_key: str
-    buckets: tuple[Bucket, ...]
+    bucket: Bucket | None
     days: tuple[DayQuota, ...]
     dkim: DkimKey | None
 
     def want(self, *, mails: int) -> Want:
-        return Want(mails=mails, buckets=self.buckets, days=self.days)
+        """Shares of the day. The rate is for the desk, when a mail leaves."""
+        return Want(mails=mails, days=self.days)
 
 
 class WaitsFor(StrEnum):
@@ -149,14 +150,14 @@ class RouteBook:
     async def way_back(
         self, brand_id: BrandId, sender_id: SenderId | None, account_id: MailAccountId | None
     ) -> Route | NoRoute:
-        """The way that a mail took before, whoever is first in rank by now. It took its share of the limits then."""
+        """The way that a mail took before, whoever is first in rank by now. It took its share of the day then."""
         page = self._page(brand_id) or await self._load(brand_id)
         now = self._clock.now()
         if page is None:
             return _closed("there is no such brand", now)
         try:
             if sender_id is None:
-                return replace(self._default_route(page.routes), buckets=())
+                return self._default_route(page.routes)
             way = next((way for way in page.routes.senders if way.sender.id == sender_id), None)
             if way is None or way.sender.account_id != account_id:
                 return _closed("the sender is not there any more", now)
@@ -165,7 +166,7 @@ class RouteBook:
             parked_until = None if way.account is None else way.account.parked_until
             if parked_until is not None and parked_until > now:
                 return NoRoute(until=parked_until, reason="the mail account is parked")
-            return replace(self._route(page.routes, way, page.read_at), buckets=(), days=())
+            return replace(self._route(page.routes, way, page.read_at), days=())
         except _Unusable as fault:
             return _closed(str(fault), now, WaitsFor.REPAIR)
 
@@ -220,7 +221,7 @@ class RouteBook:
             reply_to=None,
             account=None,
             account_key=account_key(None),
-            buckets=_as_tuple(routes.default_bucket),
+            bucket=routes.default_bucket,
             days=(),
             dkim=self._signing_key(routes.default_dkim),
         )
@@ -250,7 +251,7 @@ class RouteBook:
             reply_to=sender.reply_to,
             account=None if way.account is None else self._in_use(way.account),
             account_key=account_key(sender.account_id),
-            buckets=_as_tuple(way.bucket),
+            bucket=way.bucket,
             days=tuple(
                 DayQuota(key=key, day=day_of(now), limit=limit) for key, limit in sender.day_limits.items()
             ),
@@ -320,7 +321,3 @@ def _mailbox(name: str, address: str) -> Mailbox:
         return Mailbox(name=one_line(name), address=address)
     except NotAMailbox as fault:
         raise _Unusable(f"sender: {fault}") from fault
-
-
-def _as_tuple(bucket: Bucket | None) -> tuple[Bucket, ...]:
-    return () if bucket is None else (bucket,)
