@@ -25,19 +25,15 @@ SELECT
     s.warmup,
     CASE WHEN s.warmup <> 'none' THEN s.warmup_day END AS warmup_day,
     s.warmup_limit,
-    coalesce(w.used, d.used, 0) AS sent_today,
+    coalesce(d.used, 0) AS sent_today,
     s.state,
     s.created_at
 FROM senders AS s
 INNER JOIN brands AS b ON s.brand_id = b.id
 LEFT JOIN mail_accounts AS a ON s.mail_account_id = a.id
-LEFT JOIN sending_days AS d ON d.key = 'sender:' || s.id AND d.day = (now() AT TIME ZONE 'UTC')::date
 LEFT JOIN
-    sending_days AS w
-    ON
-        s.warmup = 'domain'
-        AND w.key = 'domain:' || lower(split_part(s.address, '@', 2))
-        AND w.day = (now() AT TIME ZONE 'UTC')::date
+    sending_days AS d
+    ON d.key = warmup_key(s.id, s.warmup, s.address) AND d.day = (now() AT TIME ZONE 'UTC')::date
 WHERE b.deleted_at IS NULL AND ($1::bigint IS NULL OR s.brand_id = $1) AND ($2::bigint IS NULL OR s.id = $2)
 ORDER BY b.slug, s.rank, s.id;
 

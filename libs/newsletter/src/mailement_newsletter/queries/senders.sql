@@ -73,7 +73,7 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT x.used
     FROM sending_days AS x
-    WHERE s.warmup = 'domain' AND x.key = 'domain:' || lower(split_part(s.address, '@', 2)) AND x.day = $2
+    WHERE s.warmup = 'domain' AND x.key = warmup_key(s.id, s.warmup, s.address) AND x.day = $2
     LIMIT 1
 ) AS t ON true
 LEFT JOIN LATERAL (
@@ -113,7 +113,7 @@ RETURNING a.id;
 -- Add what came back of a sender's mails of a day to what its warm-up looks at. Unlimited senders have no days to add to.
 INSERT INTO sending_days AS d (key, day, bounced, complained)
 SELECT
-    CASE WHEN s.warmup = 'domain' THEN 'domain:' || lower(split_part(s.address, '@', 2)) ELSE 'sender:' || s.id END,
+    warmup_key(s.id, s.warmup, s.address),
     $2::date,
     $3::int,
     $4::int

@@ -12,12 +12,7 @@ SELECT
     w.complained,
     $2::date - coalesce(l.day, s.warmup_on) AS idle_days
 FROM senders AS s
-CROSS JOIN LATERAL (
-    SELECT
-        CASE
-            WHEN s.warmup = 'domain' THEN 'domain:' || lower(split_part(s.address, '@', 2)) ELSE 'sender:' || s.id
-        END AS key
-) AS k
+CROSS JOIN LATERAL (SELECT warmup_key(s.id, s.warmup, s.address) AS key) AS k
 LEFT JOIN sending_days AS u ON k.key = u.key AND s.warmup_on = u.day
 CROSS JOIN LATERAL (
     SELECT

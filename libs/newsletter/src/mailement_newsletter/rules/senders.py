@@ -114,6 +114,7 @@ def sender_key(sender_id: SenderId) -> str:
 
 
 def warmup_key(sender_id: SenderId, domain: str, warmup: Warmup) -> str:
+    """As the database's function of this name."""
     return f"domain:{domain}" if warmup is Warmup.DOMAIN else sender_key(sender_id)
 
 
