@@ -1,6 +1,6 @@
 -- name: archive
--- Archive a drip, once. Its runs are not touched: a drip that is not live moves nobody. What a date trigger had planned is
--- forgotten by the scheduler, which looks at live drips alone meanwhile.
+-- Archive a drip, once. Its runs are not touched: a drip that is not live moves nobody.
+-- What a date trigger had planned is forgotten by the scheduler, which looks at live drips alone meanwhile.
 WITH found AS MATERIALIZED (
     SELECT
         d.id,

@@ -1,6 +1,5 @@
 -- name: look_up
--- Which of these topics the brand has, its custom fields, whether anybody would hear of a webhook step, and whether another
--- drip has the name.
+-- The brand's topics of these, its fields, whether anybody would hear of a webhook step, and whether a drip has the name.
 SELECT
     coalesce(t.slugs, '{}') AS slugs,
     coalesce(t.topic_ids, '{}') AS topic_ids,

@@ -54,25 +54,25 @@ async def list_messages(
     before: MessageId | None = None,
 ) -> MessagePage:
     """The newest first. However much there is, a page costs no more than to look at some thousand."""
-    list_name, end_name, owner = _walk(wanted)
+    page, end_of_page, owner = _walk(wanted)
     start = (owner, before or _BEHIND_ALL, _MOST_LOOKED_AT)
     details: list[object] = [wanted.state, wanted.kind, wanted.drip_id]
     if wanted.subscriber_id is not None:
         details.append(wanted.brand_id)
     # One more than asked for tells whether there is another page.
-    ids = [row["id"] for row in await executor.fetch(SQL[list_name], *start, limit + 1, *details)]
+    ids = [row["id"] for row in await executor.fetch(page, *start, limit + 1, *details)]
     if len(ids) > limit:
         end = ids[limit - 1]
     else:
-        end = await executor.fetchval(SQL[end_name], *start)
+        end = await executor.fetchval(end_of_page, *start)
     messages = await load_messages(executor, ids[:limit], brand_id=wanted.brand_id)
     return MessagePage(messages=tuple(messages), before=end)
 
 
 def _walk(wanted: MessageFilter) -> tuple[str, str, BrandId | SubscriberId]:
-    """What is looked through, how its end is found, and whose it is."""
+    """The query that looks through a list, the one that finds where it stopped, and whose the list is."""
     if wanted.subscriber_id is not None:
-        return "of_subscriber", "end_of_subscriber", wanted.subscriber_id
+        return SQL["of_subscriber"], SQL["end_of_subscriber"], wanted.subscriber_id
     if wanted.state in _IN_TROUBLE:
-        return "in_trouble", "end_of_trouble", wanted.brand_id
-    return "of_brand", "end_of_brand", wanted.brand_id
+        return SQL["in_trouble"], SQL["end_of_trouble"], wanted.brand_id
+    return SQL["of_brand"], SQL["end_of_brand"], wanted.brand_id

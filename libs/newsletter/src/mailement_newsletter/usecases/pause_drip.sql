@@ -1,6 +1,6 @@
 -- name: pause
--- Pause a drip, and tell in which state it was. Runs are not touched: one row is written, however many there are. What is in the
--- mail ledger leaves all the same.
+-- Pause a drip, and tell in which state it was. Runs are not touched: one row is written, however many there are.
+-- What is in the mail ledger leaves all the same.
 WITH found AS MATERIALIZED (
     SELECT
         d.id,

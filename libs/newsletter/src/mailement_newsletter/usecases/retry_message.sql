@@ -1,6 +1,6 @@
 -- name: find
--- The message, and what is uncertain with it since they went out in one request; each with whether its provider would still
--- know the key. Locked in the order of their ids: whoever wishes for another one of them waits.
+-- The message, and what is uncertain with it since they went out in one request; and whether its provider would know the key.
+-- Locked in the order of their ids: whoever wishes for another one of them waits.
 WITH wanted AS MATERIALIZED (
     SELECT
         m.id,
@@ -50,8 +50,8 @@ WHERE m.id = $1
 RETURNING m.drip_id, m.drip_step_id;
 
 -- name: as_it_is
--- It may have arrived: the same bytes under the same key, alone. If nobody knows the key any more ($2 false), whoever asked
--- for it knows that it may arrive twice, so it may also go by another provider.
+-- It may have arrived: the same bytes under the same key, alone.
+-- If nobody knows the key any more ($2 false), whoever asked knows that it may arrive twice, so it may also go by another provider.
 UPDATE messages AS m SET
     state = 'queued',
     lease_token = NULL,

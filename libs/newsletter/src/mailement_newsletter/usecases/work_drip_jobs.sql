@@ -55,8 +55,8 @@ WHERE id = $1;
 SET LOCAL statement_timeout = '10min';
 
 -- name: recount
--- Count a drip's runs by looking. In one statement: what others count meanwhile is neither deleted nor seen. The steps' own
--- numbers stay: nothing finds a drip's mails without reading everybody's.
+-- Count a drip's runs by looking. In one statement: what others count meanwhile is neither deleted nor seen.
+-- The steps' own numbers stay: nothing finds a drip's mails without reading everybody's.
 WITH old AS (
     DELETE FROM drip_tallies AS t WHERE t.drip_id = $1 AND t.step_id = 0
 )

@@ -368,6 +368,7 @@ OPERATIONS: Final = (
         "invalid_subscriber",
         "subscriber_not_found",
         query=(replace(_SUBSCRIBER, is_required=True), LIMIT, CURSOR),
+        fields=_RUN_FIELDS,
     ),
     _describe(
         "get",
