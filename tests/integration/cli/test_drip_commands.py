@@ -246,6 +246,15 @@ async def test_runs_are_listed_and_explained(acme: Acme) -> None:
     assert "no run 999" in await acme.fail("explain", "999")
 
 
+async def test_runs_of_a_subscriber_are_listed_over_all_drips(acme: Acme) -> None:
+    runs = [await acme.put_in(await acme.create(COURSE.replace("Course", name))) for name in ("One", "Two")]
+    words = ("subscriber", "runs", "--brand", "acme", "--email", "reader@example.com")
+    assert [run["id"] for run in await acme.operator.get(*words)] == runs[::-1]
+    first = await acme.operator.type(*words, "--limit", "1", "--json")
+    cursor = first.stderr.removeprefix("there are more: --cursor ").strip()
+    assert [run["id"] for run in await acme.operator.get(*words, "--cursor", cursor)] == runs[:1]
+
+
 async def test_whoever_is_enrolled_can_be_taken_out_again(acme: Acme) -> None:
     drip = await acme.create()
     run = str(await acme.put_in(drip))

@@ -14,12 +14,15 @@ from mailement_common.ids import SubscriberId
 from mailement_newsletter.catalog.brands import find_brand
 from mailement_newsletter.catalog.subscribers import list_subscribers, show_subscriber
 from mailement_newsletter.commands import ByEmail, ById, Subscribe, Who
+from mailement_newsletter.ids import RunId
 from mailement_newsletter.rules.addresses import parse_address
 from mailement_newsletter.rules.lifecycle import SubscriberStatus
 from mailement_newsletter.usecases import leave
+from mailement_newsletter.usecases.list_runs_of_subscriber import list_runs_of_subscriber
 from mailement_newsletter.usecases.subscribe import subscribe
 
 _COLUMNS: Final = ("id", "email", "status", "first_name", "last_name", "source", "created_at")
+_RUN_COLUMNS: Final = ("id", "drip_id", "run_no", "state", "exit_reason", "enrolled_at", "next_run_at")
 _ENROLLMENT_COLUMNS: Final = ("drip_id", "drip", "state", "next_run_at", "mails_sent")
 
 
@@ -116,6 +119,29 @@ async def show(brand: str, email: str | None, subscriber_id: int | None, *, as_j
     show_one({**plain(details.subscriber), "topics": topics}, as_json=False)
     click.echo("\nenrolments")
     show_many(details.enrollments, as_json=False, columns=_ENROLLMENT_COLUMNS)
+
+
+@subscriber.command()
+@brand_option
+@who_options
+@id_cursor_option
+@limit_option
+@json_option
+@command
+async def runs(
+    brand: str, email: str | None, subscriber_id: int | None, cursor: int | None, limit: int, *, as_json: bool
+) -> None:
+    """List the runs of a subscriber through all drips, the newest first; `drip explain` tells more of one."""
+    async with database() as connection:
+        owner = await find_brand(connection, brand)
+        page = await list_runs_of_subscriber(
+            connection,
+            owner.id,
+            who_of(email, subscriber_id),
+            limit=limit,
+            before=None if cursor is None else RunId(cursor),
+        )
+    show_page((page.runs, page.cursor), as_json=as_json, columns=_RUN_COLUMNS)
 
 
 @subscriber.command()
