@@ -49,7 +49,7 @@ due AS MATERIALIZED (
             d.state = 'live'
             AND (d.max_per_hour IS NULL OR p.id IS NOT NULL)
             AND d.id % $9::int = $8::int
-        AND ($6::bigint IS NULL OR d.id = $6)
+            AND ($6::bigint IS NULL OR d.id = $6)
         ORDER BY (d.id <= $2), d.id
         -- The fence keeps the planner from sorting behind the join, where it would lock far more rows than it takes.
         OFFSET 0
