@@ -28,7 +28,7 @@ from bench.drips.crowd import gather_crowd, make_due
 from bench.webhooks.costs import Costs, new_meter
 from bench.webhooks.stage import OUT, Stage, private_servers, running_service, set_stage
 from mailement_cli.local.servers import LocalServers
-from mailement_common.db.pool import connect
+from mailement_common.db.pool import PLANNED_EACH_TIME, connect
 from mailement_common.settings import DatabaseSettings
 from mailement_newsletter.usecases.advance_drips import ALL_DRIPS, SQL
 
@@ -192,6 +192,9 @@ async def enlarge(servers: LocalServers) -> None:
 async def measure(servers: LocalServers, runs: int, steps: int, rounds: int) -> Figures:
     stage = await set_stage(servers, f"drips-{runs}")
     connection = await connect(DatabaseSettings(database_url=stage.database_url), name="bench crowd")
+    # As the scheduler's own sessions.
+    for setting, value in PLANNED_EACH_TIME.items():
+        await connection.execute(f"SET {setting} = {value}")
     print(f"gathering {runs:,} runs …", flush=True)
     quiet = await connection.fetchval("SELECT now() + interval '1 day'")
     await gather_crowd(connection, runs, quiet)

@@ -10,7 +10,14 @@ import orjson
 import pytest
 
 from mailement_drip_scheduler.floors import FloorBook
-from mailement_newsletter.usecases.advance_drips import ALL_DRIPS, NO_FLOORS, SQL, Floors, advance_drips
+from mailement_newsletter.usecases.advance_drips import (
+    ALL_DRIPS,
+    NO_FLOORS,
+    SQL,
+    Floors,
+    Share,
+    advance_drips,
+)
 from tests.support.brands import Tenant
 from tests.support.drips import DAY, NOON, Series, mail
 
@@ -121,3 +128,24 @@ async def test_a_drip_that_is_not_busy_is_always_looked_through_from_the_first(b
     book = FloorBook()
     await _work_off(brand.pool, book, batches=1)
     assert book.floors == NO_FLOORS
+
+
+@pytest.mark.parametrize("query", ["advance", "next_due"])
+async def test_a_drips_floor_is_not_looked_for_among_all_floors(brand: Tenant, query: str) -> None:
+    await brand.pool.execute(
+        "INSERT INTO drips (brand_id, name, trigger) SELECT $1, n::text, 'manual' FROM generate_series(1, 1000) AS n",
+        brand.id,
+    )
+    await brand.pool.execute("ANALYZE drips")
+    floors = [await brand.pool.fetchval("SELECT array_agg(id) FROM drips"), [NOON] * 1000]
+    given = [NOON, 0, _BATCH, *floors, None, None] if query == "advance" else floors
+    explained = await brand.pool.fetchval(f"EXPLAIN (FORMAT JSON) {SQL[query]}", *given, *Share(part=0, of=2))
+    assert _who_reads_floors(orjson.loads(explained)[0]["Plan"]) <= {"Hash", "Hash Join"}
+
+
+def _who_reads_floors(node: dict[str, Any]) -> set[str]:
+    inner = node.get("Plans", [])
+    here = {
+        node["Node Type"] for each in inner if each["Node Type"] == "Function Scan" and each["Alias"] == "f"
+    }
+    return here.union(*(_who_reads_floors(each) for each in inner))

@@ -472,6 +472,27 @@ async def test_drips_with_an_allowance_that_one_scheduler_does_not_come_to_are_l
         assert (await advance_drips(brand.pool, now=NOON, behind=0, batch=100)).queued == 5
 
 
+async def test_many_drips_with_an_allowance_take_turns_beside_a_busy_one(brand: Tenant) -> None:
+    tenth = timedelta(seconds=0.1)
+    paced = [
+        await Series.create(brand, mail("a"), name=str(number), max_per_hour=36_000, paced_until=NOON)
+        for number in range(25)
+    ]
+    busy = await Series.create(brand, mail("b"), name="busy")
+    for number in range(40):
+        reader = await brand.subscriber(f"reader{number}@example.com")
+        await busy.enroll(reader)
+        if number < 2:
+            for series in paced:
+                await series.enroll(reader)
+    behind = 0
+    for call in (1, 2):
+        behind = (
+            await advance_drips(brand.pool, now=NOON + call * tenth, behind=behind, batch=24)
+        ).last_drip_id
+    assert all([await series.subjects() for series in paced])
+
+
 async def test_the_next_batch_goes_on_behind_the_last_one_also_once_around(brand: Tenant) -> None:
     drips = [await Series.create(brand, mail("a"), name=str(number)) for number in range(3)]
     for series in drips:

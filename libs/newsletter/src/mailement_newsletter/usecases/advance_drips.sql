@@ -20,8 +20,9 @@ paced AS MATERIALIZED (
             SELECT FROM drip_enrollments AS k
             WHERE k.drip_id = d.id AND k.state = 'active' AND k.next_run_at <= $1
         )
-    ORDER BY (d.id <= $2), d.id
-    -- The next in turn only: whoever locks those that he does not come to passes them by for all the other schedulers.
+    -- A few only, and those that have waited longest: whoever locks drips that he does not come to passes them by for all the
+    -- other schedulers.
+    ORDER BY d.paced_until NULLS FIRST, d.id
     LIMIT 20
     FOR NO KEY UPDATE SKIP LOCKED
 ),
