@@ -18,6 +18,7 @@ from mailement_mailer.desk import Desk, Job, Unit
 from mailement_mailer.mailbox import Mailbox
 from mailement_mailer.routes import Route
 from mailement_newsletter.ids import BatchId, MessageId
+from mailement_newsletter.queries.messages import Claimed
 from mailement_newsletter.rules.pacing import Bucket
 from tests.support.mails import a_brand, a_claimed, a_mail
 
@@ -34,6 +35,7 @@ class Stage:
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     faults: list[Exception] = field(default_factory=list)
     put_back: list[Unit] = field(default_factory=list)
+    on_the_wire: asyncio.Event | None = None
     numbers: int = 0
     turns: int = 0
 
@@ -77,6 +79,8 @@ class Stage:
 
     async def _deliver(self, _: Desk, unit: Unit) -> None:
         self.units.append(unit)
+        if self.on_the_wire is not None:
+            await self.on_the_wire.wait()
 
     async def _put_back(self, _: Desk, units: Sequence[Unit]) -> None:
         self.put_back.extend(units)
@@ -184,6 +188,59 @@ async def test_the_slower_the_pace_the_fewer_mails_are_claimed(
     desk = Stage(concurrency=4).desk()
     desk.keep_to(Bucket(key=desk.key, interval=timedelta(seconds=seconds)))
     assert (desk.room, desk.room_for(BrandId(1))) == (room, of_a_brand)
+
+
+async def test_a_relay_that_takes_long_does_not_lessen_what_is_claimed_at_a_slow_pace() -> None:
+    """Two mails may wait, and four are on the wire; it is the capacity, 16, that bounds all of them."""
+    stage = Stage(concurrency=4, on_the_wire=asyncio.Event())
+    desk = stage.desk()
+    desk.keep_to(Bucket(key=desk.key, interval=timedelta(seconds=2)))
+    await away(stage, desk, mails=4)
+    assert (desk.room, desk.room_for(BrandId(1)), desk.room_for(BrandId(2))) == (2, 1, 1)
+    assert stage.freed > 0, "whoever claims hears of it"
+
+    desk.take_in_hand([stage.job().message for _ in range(2)])
+    assert (desk.room, desk.room_for(BrandId(1))) == (0, 0)
+    await let_in(stage)
+
+
+async def test_mails_on_the_wire_are_in_hand_and_bounded() -> None:
+    stage = Stage(concurrency=4, on_the_wire=asyncio.Event())
+    desk = stage.desk()
+    desk.keep_to(Bucket(key=desk.key, interval=timedelta(seconds=0.35)))
+    await away(stage, desk, mails=4)
+    desk.take_in_hand([stage.job(2).message for _ in range(11)])
+    assert (desk.room, len(list(desk.in_hand))) == (1, 15), "fourteen may wait, sixteen be in hand"
+    await let_in(stage)
+
+
+async def test_places_are_free_again_when_a_mail_is_done_with() -> None:
+    stage = Stage(concurrency=4, on_the_wire=asyncio.Event())
+    desk = stage.desk()
+    messages = await away(stage, desk, mails=4)
+    assert desk.room == 12
+    desk.let_go(messages)
+    assert (desk.room, desk.room_for(BrandId(1)), list(desk.in_hand)) == (16, 12, [])
+    await let_in(stage)
+
+
+async def away(stage: Stage, desk: Desk, *, mails: int) -> list[Claimed]:
+    """So many mails of one brand on the wire."""
+    jobs = [stage.job() for _ in range(mails)]
+    desk.take_in_hand(job.message for job in jobs)
+    stage.gate.set()
+    for job in jobs:
+        desk.push(Unit(jobs=[job]))
+    async with asyncio.timeout(5):
+        while len(stage.units) < mails:
+            await asyncio.sleep(0)
+    return [job.message for job in jobs]
+
+
+async def let_in(stage: Stage) -> None:
+    assert stage.on_the_wire is not None
+    stage.on_the_wire.set()
+    await stage.sent()
 
 
 async def test_another_pace_ends_the_rest_that_the_old_one_asked_for() -> None:

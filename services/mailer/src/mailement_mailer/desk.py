@@ -5,11 +5,12 @@ from __future__ import annotations
 import heapq
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from mailement_common.ids import BrandId
 from mailement_mailer.providers.fleet import AccountInUse
@@ -23,7 +24,7 @@ from mailement_newsletter.rules.pacing import Bucket
 _BATCHES_AT_ONCE: Final = 4
 # Mails in hand for each that can be on the wire: enough that claims are large, few enough that they are soon gone.
 _IN_HAND: Final = 4
-# What can leave within this is claimed, where the pace is known.
+# What can leave within this waits here, where the pace is known.
 _AHEAD: Final = timedelta(seconds=5)
 # Of the places in hand, as many as one brand may have.
 _SHARE: Final = 0.75
@@ -55,6 +56,35 @@ class _Entry:
     tag: int
     number: int
     unit: Unit = field(compare=False)
+
+
+class _Pile:
+    """Mails, counted by brand. One mail may be there under two leases, when the first has ended without our notice."""
+
+    def __init__(self) -> None:
+        self._mails: dict[tuple[MessageId, UUID], Claimed] = {}
+        self._of_brand: Counter[BrandId] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._mails)
+
+    def of(self, brand: BrandId) -> int:
+        return self._of_brand[brand]
+
+    def mails(self) -> Iterable[Claimed]:
+        return self._mails.values()
+
+    def add(self, message: Claimed) -> None:
+        self._mails[message.id, message.lease_token] = message
+        self._of_brand[message.brand.id] += 1
+
+    def remove(self, message: Claimed) -> None:
+        """If it is there."""
+        if self._mails.pop((message.id, message.lease_token), None) is None:
+            return
+        self._of_brand[message.brand.id] -= 1
+        if not self._of_brand[message.brand.id]:
+            del self._of_brand[message.brand.id]
 
 
 class Desk:
@@ -91,8 +121,9 @@ class Desk:
         self._keep_running = keep_running
         self._freed = freed
         self._waiting: list[_Entry] = []
-        self._in_hand: dict[MessageId, Claimed] = {}
-        self._of_brand: Counter[BrandId] = Counter()
+        self._in_hand = _Pile()
+        # Of those in hand: on the wire, or their outcome is not written down yet.
+        self._away = _Pile()
         self._busy = 0
         self._asking = 0
         self._resting_until = 0.0
@@ -112,11 +143,19 @@ class Desk:
     @property
     def room(self) -> int:
         """How many more mails may be claimed for this account; none while it rests."""
-        return 0 if self.is_resting else max(0, self._places - len(self._in_hand))
+        return 0 if self.is_resting else max(0, self._places - self._taken)
 
     def room_for(self, brand: BrandId) -> int:
         """How many of them may be a brand's: the last places are kept for whoever comes later."""
-        return max(0, max(1, int(self._places * _SHARE)) - self._of_brand[brand])
+        in_hand = self._in_hand.of(brand)
+        waiting = in_hand - self._away.of(brand)
+        return max(0, min(_share(self._places) - waiting, _share(self._capacity) - in_hand))
+
+    @property
+    def _taken(self) -> int:
+        """Of the places. What is away has left its place to others, up to the most that may be in hand at all."""
+        waiting = len(self._in_hand) - len(self._away)
+        return max(waiting, len(self._in_hand) - (self._capacity - self._places))
 
     @property
     def is_resting(self) -> bool:
@@ -130,23 +169,31 @@ class Desk:
     @property
     def in_hand(self) -> Iterable[Claimed]:
         """What waits here and what is on the wire: ours until it is let go."""
-        return self._in_hand.values()
+        return self._in_hand.mails()
 
     def take_in_hand(self, messages: Iterable[Claimed]) -> None:
         """They have been claimed for this account."""
         for message in messages:
-            self._in_hand[message.id] = message
-            self._of_brand[message.brand.id] += 1
+            self._in_hand.add(message)
 
     def let_go(self, messages: Iterable[Claimed]) -> None:
         """They are done with, or back in the queue."""
-        was_short = len(self._in_hand) > self._places // 2
-        for message in messages:
-            del self._in_hand[message.id]
-            self._of_brand[message.brand.id] -= 1
-            if not self._of_brand[message.brand.id]:
-                del self._of_brand[message.brand.id]
-        if not self._in_hand or (was_short and len(self._in_hand) <= self._places // 2):
+        with self._telling():
+            for message in messages:
+                self._in_hand.remove(message)
+                self._away.remove(message)
+
+    def _send_away(self, unit: Unit) -> None:
+        with self._telling():
+            for job in unit.jobs:
+                self._away.add(job.message)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Of places that become free: once half of them are, so that claims are large, or when nothing is left to do."""
+        taken = self._taken
+        yield
+        if not self._in_hand or taken > self._places // 2 >= self._taken:
             self._freed()
 
     def push(self, unit: Unit) -> None:
@@ -192,6 +239,7 @@ class Desk:
             # After the turn, so that whatever came meanwhile travels in the same request.
             elif await self._ask() and self._waiting and not self.is_resting:
                 unit = self._take()
+                self._send_away(unit)
                 # Those who went home, since one who asks is enough, are needed for what is left.
                 self._staff()
                 await self._deliver(self, unit)
@@ -234,6 +282,10 @@ class Desk:
         if not self._waiting:
             self._tags.clear()
         return entry.unit
+
+
+def _share(places: int) -> int:
+    return max(1, int(places * _SHARE))
 
 
 def _can_share(unit: Unit) -> bool:
