@@ -243,13 +243,21 @@ async def let_in(stage: Stage) -> None:
     await stage.sent()
 
 
-async def test_another_pace_ends_the_rest_that_the_old_one_asked_for() -> None:
+async def test_at_another_pace_the_next_turn_is_asked_about_at_once() -> None:
+    desk = Stage().desk()
+    desk.keep_to(Bucket(key=desk.key, interval=timedelta(seconds=60)))
+    desk.await_turn(60)
+    assert desk.is_resting
+    desk.keep_to(Bucket(key=desk.key, interval=timedelta(seconds=1)))
+    assert not desk.is_resting
+
+
+@pytest.mark.parametrize("bucket", [None, Bucket(key="account:default", burst=1_000_000)])
+async def test_no_other_pace_ends_a_silence_that_the_provider_asked_for(bucket: Bucket | None) -> None:
     desk = Stage().desk()
     desk.rest(60)
     desk.keep_to(Bucket(key=desk.key, interval=timedelta(seconds=1)))
-    assert not desk.is_resting
-    desk.close(60)
-    desk.keep_to(None)
+    desk.keep_to(bucket)
     assert desk.is_resting
 
 

@@ -102,8 +102,15 @@ class Accounts:
         return self._fleet.provider(desk.account)
 
     def desk_of(self, route: Route) -> Desk:
-        """The desk of the route's account, as the account is now."""
-        desk = self._desk(route.account_key, route.account)
+        """The desk of the route's account."""
+        return self._desk(route.account_key, route.account)
+
+    def paced(self, route: Route) -> Desk:
+        """The same, for a route that has just been looked up: from now on it keeps to that route's rate.
+
+        Mails are about that took older routes: what those say of the rate is past.
+        """
+        desk = self.desk_of(route)
         if route.bucket is None and desk.key in self._told:
             # The route is of a moment before that was told.
             desk.keep_to(Bucket(key=desk.key, burst=_ANY_BURST))
@@ -114,7 +121,7 @@ class Accounts:
     async def way_back(self, message: Claimed) -> Route | NoRoute:
         """The way that a frozen mail took before, whatever way others take by now."""
         way = await self._book.way_back(message.brand.id, message.sender_id, message.account_id)
-        if isinstance(way, Route) and (desk := self._desk(way.account_key, way.account)).is_resting:
+        if isinstance(way, Route) and (desk := self.paced(way)).is_resting:
             return NoRoute(
                 until=self._clock.now() + DEFAULT_PAUSE, reason=desk.trouble or "the account rests"
             )
@@ -180,11 +187,12 @@ class Accounts:
 
     async def _turn(self, desk: Desk) -> bool:
         """Waits until a mail or a request may leave. False: that would take too long, and the desk rests."""
-        if desk.bucket is None:
+        bucket = desk.bucket
+        if bucket is None:
             return True
-        wait = await self._paces[desk.key].turn(desk.bucket)
-        if wait is not None:
-            desk.rest(wait.total_seconds())
+        wait = await self._paces[desk.key].turn(bucket)
+        if wait is not None and desk.bucket == bucket:
+            desk.await_turn(wait.total_seconds())
         return wait is None
 
     def _desk(self, key: str, account: AccountInUse | None) -> Desk:

@@ -127,6 +127,7 @@ class Desk:
         self._busy = 0
         self._asking = 0
         self._resting_until = 0.0
+        self._turn_at = 0.0
         self._closed_until = 0.0
         self._numbers = 0
         # Start-time fair queueing: a brand's mails stand as far apart as those of the others let them.
@@ -159,7 +160,12 @@ class Desk:
 
     @property
     def is_resting(self) -> bool:
-        return time.monotonic() < self._resting_until
+        return self.rests_for > 0
+
+    @property
+    def rests_for(self) -> float:
+        """Seconds for which it takes nothing on; zero or less: it does."""
+        return max(self._resting_until, self._turn_at) - time.monotonic()
 
     @property
     def closed_for(self) -> float:
@@ -207,10 +213,17 @@ class Desk:
         self._staff()
 
     def keep_to(self, bucket: Bucket | None) -> None:
-        """The account's rate, as it is now; a rest that an old one asked for ends."""
+        """The account's rate, as it is now. The turn that was told under another one may come sooner; a silence that the
+        provider asked for stays.
+        """
         if bucket != self.bucket:
             self.bucket = bucket
-            self._resting_until = self._closed_until
+            self._turn_at = 0.0
+            self._staff()
+
+    def await_turn(self, seconds: float) -> None:
+        """Takes nothing on for so long, since nothing may leave before, at the present rate."""
+        self._turn_at = time.monotonic() + seconds
 
     def rest(self, seconds: float) -> None:
         """Takes nothing on for so long; that is all that is wrong."""

@@ -98,7 +98,7 @@ class Mailroom:
             freed=self.wake,
         )
         self._rounds = Rounds(
-            pool, book, clock, desk_of=self._accounts.desk_of, closed=lambda: self._accounts.closed
+            pool, book, clock, paced=self._accounts.paced, closed=lambda: self._accounts.closed
         )
         self._woken = asyncio.Event()
         self._stop = asyncio.Event()

@@ -48,7 +48,7 @@ class _Asked:
 class Rounds:
     """Goes round the brands, each round from where the one before it ended.
 
-    `desk_of` knows the accounts, `closed` those that nothing gets through. Lanes whose account rests, is full, or has used up its limits are
+    `paced` knows the accounts' desks, and sets them to the rates of the routes; `closed` knows those that nothing gets through. Lanes whose account rests, is full, or has used up its limits are
     passed by; their rows are not touched.
     """
 
@@ -58,13 +58,13 @@ class Rounds:
         book: RouteBook,
         clock: Clock,
         *,
-        desk_of: Callable[[Route], Desk],
+        paced: Callable[[Route], Desk],
         closed: Callable[[], Mapping[MailAccountId | None, datetime]],
     ) -> None:
         self._pool = pool
         self._book = book
         self._clock = clock
-        self._desk_of = desk_of
+        self._paced = paced
         self._closed = closed
         self._progress = Progress(most_brands=lanes.MOST_BRANDS, most_lanes=lanes.MOST_LANES)
         self._standstills = Standstills()
@@ -112,7 +112,7 @@ class Rounds:
             route = routes.get((each.lane.brand_id, each.lane.kind))
             if route is None or not each.due:
                 continue
-            desk = self._desk_of(route)
+            desk = self._paced(route)
             by_desk.setdefault(desk.key, (desk, []))[1].append(each)
         dealt: dict[Lane, int] = {}
         for desk, due in by_desk.values():
