@@ -338,7 +338,7 @@ async def test_a_changed_date_trigger_is_planned_anew_and_nobody_begins_by_the_o
     drip = await _create(brand, *ABC, trigger="date", field="born")
     now = await _now(brand)
     person = await brand.subscriber(custom_fields={"born": f"{now - DAY:%Y-%m-%d}"})
-    await _retime(brand)
+    await brand.pool.execute("DELETE FROM drip_jobs")
     await brand.pool.execute(
         """
         INSERT INTO drip_dates (drip_id, subscriber_id, brand_id, due_at)
@@ -531,6 +531,26 @@ async def test_a_run_that_a_batch_had_in_hand_at_the_pause_is_moved_along_too(br
     await brand.pool.execute("UPDATE drip_jobs SET not_before = now()")
     await _retime(brand)
     assert (await _run(brand, person))["cursor_pos"] == (await _live(brand, drip))["a"]["position"]
+
+
+async def test_what_an_earlier_edit_left_to_be_reckoned_is_reckoned_behind_the_moving_of_the_runs(
+    brand: Tenant,
+) -> None:
+    """Between the two a run's old place may lie behind steps that it has not had yet."""
+    drip = await _create(brand, _mail("a"), _mail("b", "3 days"), _mail("c"))
+    await _crowd(brand, drip, a=1, b=2, c=3)
+    now = await _now(brand)
+    person = await _put_in(brand, drip, cursor_pos=2, anchor_at=now, next_run_at=now + 5 * DAY)
+    await _edit(brand, drip, _mail("a"), _mail("b", "2 days"), _mail("c"))
+    await pause_drip(brand.pool, brand.id, drip)
+    await _edit(brand, drip, _mail("a"), _mail("x"), _mail("b", "2 days"), _mail("c"))
+    assert await _jobs(brand) == ["respace", "retime"]
+    await _retime(brand)
+    assert (await _run(brand, person))["next_run_at"] == now + 5 * DAY
+    await brand.pool.execute("UPDATE drip_jobs SET not_before = now()")
+    await _retime(brand)
+    # As far as its next step, c, says.
+    assert (await _run(brand, person))["next_run_at"] == now + DAY
 
 
 async def test_a_draft_without_room_needs_nobody_to_move(brand: Tenant) -> None:

@@ -106,6 +106,7 @@ async def show(drip_id: int, brand: str, *, as_yaml: bool, as_json: bool) -> Non
             "definition": describe(report.definition),
             "steps": step_rows(report),
             "waiting_is_exact": report.waiting_is_exact,
+            "work": [asdict(work) for work in report.work],
         }
         click.echo(to_json(body))
     else:

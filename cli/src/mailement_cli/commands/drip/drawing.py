@@ -30,7 +30,7 @@ from mailement_newsletter.rules.drip_definition import (
     kind_of,
 )
 from mailement_newsletter.rules.drip_reading import WEEKDAYS, delay_in_words
-from mailement_newsletter.usecases.show_drip import DripReport, StepNumbers
+from mailement_newsletter.usecases.show_drip import DripReport, DripWork, StepNumbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +123,8 @@ class _Drawing:
         yield from (
             self._dim(self._cut(line, self._width)) for line in _settings(definition, report.timezone)
         )
+        for work in report.work:
+            yield self._paint(self._cut(_work(work), self._width), fg="red" if work.error else "yellow")
         yield ""
         yield f"{self._signs.start} {self._cut(_trigger(definition), self._width - 2)}"
         for number, (step, numbers) in enumerate(zip(definition.steps, report.steps, strict=True), start=1):
@@ -209,6 +211,20 @@ def _settings(definition: DripDefinition, timezone: str) -> Iterator[str]:
         yield f"ends when a topic is given up: {', '.join(definition.exit_topics)}"
     if definition.max_per_hour is not None:
         yield f"at most {definition.max_per_hour:,} mails an hour"
+
+
+_WORK: Final = {
+    "retime": "reckoning anew when next steps are due",
+    "respace": "moving runs along with their steps; until then it stays paused",
+    "plan_dates": "planning dates",
+    "forget_dates": "forgetting dates",
+    "recount": "counting runs anew",
+}
+
+
+def _work(work: DripWork) -> str:
+    told = f"in the background: {_WORK.get(work.kind, work.kind)}"
+    return f"{told}; refused {work.attempts} times: {work.error}" if work.error else told
 
 
 def _trigger(definition: DripDefinition) -> str:

@@ -60,7 +60,18 @@ WITH gone AS (
 archived AS (
     UPDATE drips AS d SET state = 'archived'
     FROM gone AS g
-    WHERE d.brand_id = g.id
+    WHERE d.brand_id = g.id AND d.state <> 'archived'
+    RETURNING d.id, d.trigger
+),
+
+-- As when a drip is archived.
+asked AS (
+    INSERT INTO drip_jobs (drip_id, kind)
+    SELECT
+        a.id,
+        'forget_dates'
+    FROM archived AS a
+    WHERE a.trigger = 'date'
 )
 
 UPDATE messages AS m SET

@@ -36,7 +36,10 @@ WITH reckoned AS MATERIALIZED (
         ORDER BY t.position
         LIMIT 1
     ) AS step
-    WHERE step.kind = 'wait_until' OR (step.kind = 'send' AND d.window_start IS NOT NULL)
+    WHERE
+        (step.kind = 'wait_until' OR (step.kind = 'send' AND d.window_start IS NOT NULL))
+        -- Which step is next cannot be told until its runs are moved along; then all of them are reckoned anew.
+        AND NOT EXISTS (SELECT FROM drip_jobs AS j WHERE j.drip_id = d.id AND j.kind = 'respace')
 )
 
 UPDATE drip_enrollments AS e SET next_run_at = drip_moved_to(e.next_run_at, r.due_at, now())

@@ -35,6 +35,18 @@ class StepNumbers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DripWork:
+    """What the scheduler has still to do for all runs or subscribers. `error`: why it was refused last, `attempts` times so far.
+
+    `kind` is a word of the database's, which may be one of a later release.
+    """
+
+    kind: str
+    attempts: int
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DripReport:
     """`steps` in the order of the definition's. `waiting_is_exact` False: at least so many wait."""
 
@@ -45,6 +57,7 @@ class DripReport:
     numbers: Numbers
     steps: Sequence[StepNumbers]
     waiting_is_exact: bool
+    work: Sequence[DripWork]
     timezone: str
     created_at: datetime
     updated_at: datetime
@@ -60,6 +73,7 @@ async def show_drip(
     waiting = await executor.fetchrow(SQL["waiting"], drip, positions, most_runs + 1)
     assert waiting is not None
     by_place = dict(zip(waiting["places"], waiting["runs"], strict=True))
+    work = await executor.fetch(SQL["work"], drip)
     return DripReport(
         id=drip,
         state=rows.state,
@@ -78,6 +92,7 @@ async def show_drip(
             for place, step in enumerate(rows.steps)
         ],
         waiting_is_exact=sum(waiting["runs"]) <= most_runs,
+        work=[DripWork(**row) for row in work],
         timezone=rows.timezone,
         created_at=rows.created_at,
         updated_at=rows.updated_at,

@@ -27,3 +27,13 @@ FROM (
     WHERE cardinality($2) > 0
     GROUP BY width_bucket(k.cursor_pos, $2::int [])
 ) AS w;
+
+-- name: work
+-- What the scheduler has still to do for all runs or subscribers of a drip, in the order in which it was asked for.
+SELECT
+    j.kind,
+    j.attempts,
+    j.error
+FROM drip_jobs AS j
+WHERE j.drip_id = $1
+ORDER BY j.id;

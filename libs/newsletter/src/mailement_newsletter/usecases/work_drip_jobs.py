@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, assert_never
 
@@ -21,8 +21,9 @@ from mailement_newsletter.usecases.plan_dates import plan_dates
 SQL: Final = queries_beside(__file__)
 
 _ERROR_CHARACTERS: Final = 500
-# As `take_time` gives it.
-_RECOUNT_SECONDS: Final = 600.0
+_RECOUNT_TAKES: Final = timedelta(minutes=10)
+# The server is the first to give up, and says why.
+_CLIENT_WAITS: Final = _RECOUNT_TAKES + timedelta(seconds=5)
 
 log = logger(__name__)
 
@@ -33,6 +34,11 @@ class DripJobKind(StrEnum):
     FORGET_DATES = "forget_dates"
     RECOUNT = "recount"
     RESPACE = "respace"
+
+
+# Done twice: a statement that read the drip before a change may still write a moment behind the job. And for nobody, if
+# nothing of the drip will run any more.
+_RECKON_MOMENTS: Final = frozenset({DripJobKind.RETIME, DripJobKind.PLAN_DATES})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,24 +52,27 @@ class Slice:
 async def work_drip_job(pool: asyncpg.Pool, *, now: datetime, size: int) -> bool:
     """One slice of the job whose turn it is, in one transaction; False when there is no job that nobody else works on.
 
-    A job that the database refuses is put off, so that the others go on.
+    A job that the database refuses, or does not get done in time, is put off, so that the others go on.
     """
     async with pool.acquire() as connection, connection.transaction():
         job = await connection.fetchrow(SQL["take"])
         if job is None:
             return False
         kind = DripJobKind(job["kind"])
+        if job["is_archived"] and kind in _RECKON_MOMENTS:
+            await connection.execute(SQL["finish"], job["id"])
+            return True
         try:
             async with connection.transaction():
                 done = await _work(connection, kind, job, now=now, size=size)
-        except REFUSED as error:
+        except (*REFUSED, TimeoutError) as error:
             reason = f"{type(error).__name__}: {error}"[:_ERROR_CHARACTERS]
             log.error("drip.job_refused", drip_id=job["drip_id"], kind=kind, reason=type(error).__name__)
             await connection.execute(SQL["put_off"], job["id"], reason)
             return True
         if done.seen >= size:
             await connection.execute(SQL["move_on"], job["id"], done.reached)
-        elif kind is DripJobKind.RETIME and job["pass"] == 1:
+        elif kind in _RECKON_MOMENTS and job["pass"] == 1:
             await connection.execute(SQL["pass_again"], job["id"])
         else:
             await connection.execute(SQL["finish"], job["id"])
@@ -90,8 +99,8 @@ async def _work(
             return Slice(seen=len(subscribers), reached=subscribers[-1] if subscribers else None)
         case DripJobKind.RECOUNT:
             await alone_with_tallies(connection)
-            await connection.execute(SQL["take_time"])
-            await connection.execute(SQL["recount"], drip, timeout=_RECOUNT_SECONDS)
+            await connection.execute(SQL["take_time"], f"{_RECOUNT_TAKES.total_seconds():.0f}s")
+            await connection.execute(SQL["recount"], drip, timeout=_CLIENT_WAITS.total_seconds())
             return Slice(seen=0, reached=None)
         case _:
             assert_never(kind)

@@ -6,14 +6,21 @@ SELECT
     j.kind,
     j.after_id,
     j.pass,
-    j.params
+    j.params,
+    EXISTS (SELECT FROM drips AS d WHERE d.id = j.drip_id AND d.state = 'archived') AS is_archived
 FROM drip_jobs AS j
 WHERE
     j.not_before <= now()
-    -- These clear the way for what an edit asks for behind them.
     AND NOT EXISTS (
         SELECT FROM drip_jobs AS k
-        WHERE k.drip_id = j.drip_id AND k.kind IN ('forget_dates', 'respace') AND k.id < j.id
+        WHERE
+            k.drip_id = j.drip_id
+            AND (
+                -- These clear the way for what an edit asks for behind them.
+                (k.kind IN ('forget_dates', 'respace') AND k.id < j.id)
+                -- Some runs stand by the old positions and some by the new: nobody's step can be told, whoever asked first.
+                OR (k.kind = 'respace' AND j.kind = 'retime')
+            )
     )
 -- Slice by slice in turn, so that the ten million runs of one brand do not hold up the ten of another.
 ORDER BY j.worked_at, j.id
@@ -43,16 +50,22 @@ WHERE id = $1;
 
 -- name: put_off
 -- A job that the database refuses: later, and in the end never again, but to be seen. The others go on.
+-- What others wait for is tried every hour, or its drip would never come loose.
 UPDATE drip_jobs SET
     attempts = attempts + 1,
     error = $2,
     worked_at = clock_timestamp(),
-    not_before = CASE WHEN attempts >= 9 THEN 'infinity' ELSE now() + interval '1 minute' * (2 ^ attempts) END
+    not_before = CASE
+        WHEN kind IN ('forget_dates', 'respace')
+            THEN clock_timestamp() + least(interval '1 hour', interval '1 minute' * (2 ^ least(attempts, 6)))
+        WHEN attempts >= 9 THEN 'infinity'
+        ELSE clock_timestamp() + interval '1 minute' * (2 ^ attempts)
+    END
 WHERE id = $1;
 
 -- name: take_time
 -- Counting very many runs takes longer than other statements may.
-SET LOCAL statement_timeout = '10min';
+SELECT set_config('statement_timeout', $1, true);
 
 -- name: recount
 -- Count a drip's runs by looking. In one statement: what others count meanwhile is neither deleted nor seen.
