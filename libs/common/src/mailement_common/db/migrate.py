@@ -78,7 +78,8 @@ async def migrate(connection: asyncpg.Connection, migrations: list[Migration]) -
             try:
                 await _apply(connection, migration)
             except asyncpg.PostgresError as error:
-                raise MigrationRefused(f"{migration.name} was refused and undone: {error}") from error
+                remains = "stopped halfway and can be repeated" if migration.is_concurrent else "was undone"
+                raise MigrationRefused(f"{migration.name} was refused and {remains}: {error}") from error
         return missing
     finally:
         await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
