@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +14,16 @@ from mailement_newsletter.commands import ById
 from mailement_newsletter.ids import BatchId, MessageId
 from mailement_newsletter.queries import lanes, messages
 from mailement_newsletter.queries.lanes import Claims, Portion
-from mailement_newsletter.queries.messages import Attempt, Claimed, Departure, Expired, Fate, KnownKeys, Place
+from mailement_newsletter.queries.messages import (
+    Attempt,
+    Claimed,
+    Departure,
+    Expired,
+    Fate,
+    KnownKeys,
+    Lease,
+    Place,
+)
 from mailement_newsletter.rules.lanes import Lane
 from mailement_newsletter.rules.messages import AttemptOutcome, MessageState
 from mailement_newsletter.rules.senders import MailKind
@@ -50,7 +60,6 @@ def departure(claimed: Claimed, **changes: Any) -> Departure:
     facts: dict[str, Any] = {
         "id": claimed.id,
         "lease_token": claimed.lease_token,
-        "lease_until": LEASE_END,
         "payload": {"a": 1},
         "attempt": claimed.attempts + 1,
         "provider": "resend",
@@ -59,8 +68,12 @@ def departure(claimed: Claimed, **changes: Any) -> Departure:
     return Departure(**{**facts, **changes})
 
 
+async def start(ledger: Ledger, departures: Sequence[Departure], *, now: datetime = NOON) -> set[Lease]:
+    return await messages.start(ledger.pool, departures, now=now, lease_until=LEASE_END)
+
+
 async def start_one(ledger: Ledger, claimed: Claimed, **changes: Any) -> bool:
-    return claimed.id in await messages.start(ledger.pool, [departure(claimed, **changes)], now=NOON)
+    return claimed.lease in await start(ledger, [departure(claimed, **changes)])
 
 
 def keys(provider: str = "resend", kept: timedelta = HOUR) -> KnownKeys:
@@ -116,8 +129,47 @@ async def test_starting_freezes_once(ledger: Ledger) -> None:
 async def test_nothing_starts_on_a_lease_that_is_over_or_not_ours(ledger: Ledger) -> None:
     await ledger.messages(1)
     claimed = await claim_one(ledger)
-    assert not await messages.start(ledger.pool, [departure(claimed)], now=LEASE_END)
+    assert not await start(ledger, [departure(claimed)], now=LEASE_END)
     assert not await start_one(ledger, claimed, lease_token=UUID(int=9))
+
+
+async def test_a_start_that_comes_late_does_not_shorten_a_lease_that_was_renewed(ledger: Ledger) -> None:
+    await ledger.messages(1)
+    claimed = await claim_one(ledger)
+    renewed = LEASE_END + timedelta(minutes=5)
+    await messages.renew(ledger.pool, [claimed], lease_until=renewed)
+    assert await start_one(ledger, claimed)
+    assert (await ledger.row(claimed.id))["lease_until"] == renewed
+
+
+async def claim_twice(ledger: Ledger) -> tuple[Claimed, Claimed]:
+    """The same message, whose first claim ended before it was on the wire."""
+    await ledger.messages(1)
+    stale = await claim_one(ledger)
+    await expire(ledger)
+    return stale, await claim_one(ledger)
+
+
+async def test_of_two_claims_of_one_mail_only_the_one_that_still_runs_is_started(ledger: Ledger) -> None:
+    stale, fresh = await claim_twice(ledger)
+    assert await start(ledger, [departure(stale), departure(fresh)]) == {fresh.lease}
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_of_two_claims_of_one_mail_only_the_one_that_still_runs_is_recorded(
+    ledger: Ledger, silent: bool
+) -> None:
+    """Also when the one that still ran has been called uncertain meanwhile."""
+    stale, fresh = await claim_twice(ledger)
+    await start_one(ledger, fresh, provider="smtp")
+    if silent:
+        await expire(ledger)
+    fates = [
+        fate(stale, MessageState.FAILED, finished_at=NOON),
+        fate(fresh, MessageState.SENT, finished_at=NOON),
+    ]
+    assert await messages.record(ledger.pool, fates) == {fresh.lease}
+    assert await ledger.state(fresh.id) == "sent"
 
 
 async def test_an_outcome_under_a_foreign_lease_is_refused(ledger: Ledger) -> None:
@@ -188,14 +240,16 @@ async def test_what_may_have_arrived_and_waits_is_uncertain_once_its_key_is_forg
     assert counted == int(swept)
 
 
-async def test_what_may_have_arrived_stays_so_until_the_mail_is_thawed(ledger: Ledger) -> None:
-    (message,) = await ledger.messages(1)
-    for may_have_arrived, thaw, known in [(True, False, True), (False, False, True), (False, True, False)]:
+async def test_whoever_claims_a_mail_is_told_of_the_doubt_that_was_left(ledger: Ledger) -> None:
+    await ledger.messages(1)
+    for may_have_arrived in (True, False):
         claimed = await claim_one(ledger)
         await start_one(ledger, claimed)
-        outcome = fate(claimed, MessageState.QUEUED, may_have_arrived=may_have_arrived, thaw=thaw)
+        outcome = fate(claimed, MessageState.QUEUED, may_have_arrived=may_have_arrived)
         await messages.record(ledger.pool, [outcome])
-        assert (await ledger.row(message))["may_have_arrived"] is known
+        again = await claim_one(ledger)
+        assert again.may_have_arrived is may_have_arrived
+        await messages.release(ledger.pool, [again])
 
 
 async def test_what_makes_mailers_fall_silent_again_and_again_comes_to_an_end(ledger: Ledger) -> None:
@@ -236,9 +290,10 @@ async def test_a_mailer_that_was_not_heard_for_a_while_tells_what_became_of_its_
     assert await ledger.state(message) == "uncertain"
     attempt = Attempt(outcome=outcome, code="250", reason=None, duration_ms=12)
     late = fate(claimed, state, attempt=attempt)
-    assert await messages.record(ledger.pool, [late]) == {message}
+    assert await messages.record(ledger.pool, [late]) == {claimed.lease}
     row = await ledger.row(message)
     assert (row["state"], row["tries"], row["lease_token"], row["finished_at"]) == (state, 1, None, None)
+    assert not row["may_have_arrived"], "whoever asked knows that it has not, or that it has"
     assert await ledger.attempts(message) == [(1, outcome, "250")]
     assert await messages.record(ledger.pool, [late]) == set(), "it has been said once"
     counts = await ledger.pool.fetch(
@@ -294,7 +349,7 @@ async def batch_of(ledger: Ledger, count: int, **changes: Any) -> tuple[BatchId,
         departure(each, place=Place(batch=batch, position=number), **changes)
         for number, each in enumerate(claimed)
     ]
-    await messages.start(ledger.pool, departures, now=NOON)
+    await start(ledger, departures)
     return batch, claimed
 
 
@@ -390,7 +445,7 @@ async def test_a_drip_that_was_archived_cancels_and_one_that_is_paused_does_not(
 async def test_what_became_of_a_drips_mails_is_counted(ledger: Ledger) -> None:
     await ledger.messages(3)
     claimed = (await claim(ledger)).claimed
-    await messages.start(ledger.pool, [departure(each) for each in claimed], now=NOON)
+    await start(ledger, [departure(each) for each in claimed])
     states = [MessageState.SENT, MessageState.SENT, MessageState.FAILED]
     await messages.record(
         ledger.pool,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -160,6 +160,31 @@ async def test_the_last_places_are_kept_for_other_brands() -> None:
     assert (desk.room, desk.room_for(BrandId(1)), desk.room_for(BrandId(2))) == (4, 0, 12)
     desk.let_go(mails[:5])
     assert (desk.room, desk.room_for(BrandId(1)), stage.freed) == (9, 5, 1)
+
+
+async def test_a_mail_that_is_in_hand_twice_is_let_go_twice() -> None:
+    """Its first claim has ended, and still stands in line."""
+    stage = Stage(concurrency=4)
+    desk = stage.desk()
+    stale = stage.job().message
+    fresh = replace(stale, lease_token=uuid4())
+    desk.take_in_hand([stale])
+    desk.take_in_hand([fresh])
+    assert (desk.room, desk.room_for(BrandId(1))) == (14, 10)
+    desk.let_go([stale])
+    assert (list(desk.in_hand), desk.room_for(BrandId(1))) == ([fresh], 11)
+    desk.let_go([fresh])
+    assert (desk.room, desk.room_for(BrandId(1))) == (16, 12)
+
+
+async def test_what_is_let_go_once_more_makes_no_room_for_others() -> None:
+    stage = Stage(concurrency=4)
+    desk = stage.desk()
+    first, second = stage.job().message, stage.job().message
+    desk.take_in_hand([first, second])
+    desk.let_go([first])
+    desk.let_go([first])
+    assert (list(desk.in_hand), desk.room_for(BrandId(1))) == ([second], 11)
 
 
 async def test_a_desk_that_rests_takes_nothing_on() -> None:

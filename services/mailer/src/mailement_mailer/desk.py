@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from mailement_common.ids import BrandId
 from mailement_mailer.providers.fleet import AccountInUse
 from mailement_mailer.providers.port import RenderedMail
 from mailement_mailer.routes import Route
-from mailement_newsletter.ids import BatchId, MessageId
-from mailement_newsletter.queries.messages import Claimed
+from mailement_newsletter.ids import BatchId
+from mailement_newsletter.queries.messages import Claimed, Lease
 from mailement_newsletter.rules.pacing import Bucket
 
 # So many requests of a batch provider at the same time; it is the requests that it counts.
@@ -62,7 +62,7 @@ class _Pile:
     """Mails, counted by brand. One mail may be there under two leases, when the first has ended without our notice."""
 
     def __init__(self) -> None:
-        self._mails: dict[tuple[MessageId, UUID], Claimed] = {}
+        self._mails: dict[Lease, Claimed] = {}
         self._of_brand: Counter[BrandId] = Counter()
 
     def __len__(self) -> int:
@@ -75,12 +75,12 @@ class _Pile:
         return self._mails.values()
 
     def add(self, message: Claimed) -> None:
-        self._mails[message.id, message.lease_token] = message
+        self._mails[message.lease] = message
         self._of_brand[message.brand.id] += 1
 
     def remove(self, message: Claimed) -> None:
         """If it is there."""
-        if self._mails.pop((message.id, message.lease_token), None) is None:
+        if self._mails.pop(message.lease, None) is None:
             return
         self._of_brand[message.brand.id] -= 1
         if not self._of_brand[message.brand.id]:

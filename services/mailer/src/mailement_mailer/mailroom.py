@@ -200,7 +200,7 @@ class Mailroom:
             for draft, _ in fates:
                 self._accounts.desk_of(draft.route).let_go([draft.message])
         for draft, fate in fates:
-            if fate.id in recorded:
+            if fate.lease in recorded:
                 provider = self._accounts.provider(self._accounts.desk_of(draft.route)).name
                 tell(draft.message, fate, seconds=0.0, now=self._clock.now(), provider=provider)
             else:
@@ -341,25 +341,22 @@ class Mailroom:
         recorded = await self._clerk.record(fates)
         now = self._clock.now()
         for message, fate, provider in zip(mails, fates, providers, strict=True):
-            if fate.id in recorded:
+            if fate.lease in recorded:
                 tell(message, fate, seconds=seconds, now=now, provider=provider)
             else:
                 tell_lost(message, before="recording")
 
     async def _start(self, desk: Desk, provider: Provider, unit: Unit) -> list[Job]:
         """Freezes the mails and notes that they go out; the answer lacks those that another mailer has taken over."""
-        lease_until = self._clock.now() + LEASE
         jobs = [_placed(job, unit, number) for number, job in enumerate(unit.jobs)]
-        started = await self._clerk.start(
-            [_departure(job, desk, provider, lease_until=lease_until) for job in jobs]
-        )
+        started = await self._clerk.start([_departure(job, desk, provider) for job in jobs])
         for job in jobs:
-            if job.message.id not in started:
+            if job.message.lease not in started:
                 tell_lost(job.message, before="sending")
         if unit.is_frozen and len(started) < len(jobs):
             # The key stands for all of them or for none.
             return []
-        return [job for job in jobs if job.message.id in started]
+        return [job for job in jobs if job.message.lease in started]
 
     # Putting back
 
@@ -478,12 +475,11 @@ def _placed(job: Job, unit: Unit, number: int) -> Job:
     return replace(job, message=replace(job.message, place=Place(batch=unit.batch, position=number)))
 
 
-def _departure(job: Job, desk: Desk, provider: Provider, *, lease_until: datetime) -> Departure:
+def _departure(job: Job, desk: Desk, provider: Provider) -> Departure:
     message = job.message
     return Departure(
         id=message.id,
         lease_token=message.lease_token,
-        lease_until=lease_until,
         payload=freeze(job.mail),
         attempt=message.attempts + 1,
         provider=provider.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -20,6 +20,13 @@ from mailement_newsletter.rules.senders import MailAccountId, MailKind, SenderId
 SQL: Final = queries_beside(__file__)
 
 Payload = dict[str, Any]
+
+
+class Lease(NamedTuple):
+    """One claim of one message. A process may hold two of the same message, when the first has ended without its notice."""
+
+    message_id: MessageId
+    token: UUID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +91,10 @@ class Claimed:
     created_at: datetime
 
     @property
+    def lease(self) -> Lease:
+        return Lease(self.id, self.lease_token)
+
+    @property
     def is_frozen(self) -> bool:
         """Its bytes and its way are fixed: somebody was asked to take it before it was claimed this time."""
         return self.payload is not None
@@ -126,13 +137,16 @@ class Departure:
 
     id: MessageId
     lease_token: UUID
-    lease_until: datetime
     payload: Payload = field(repr=False)
     attempt: int
     provider: str
     account_id: MailAccountId | None = None
     sender_id: SenderId | None = None
     place: Place | None = None
+
+    @property
+    def lease(self) -> Lease:
+        return Lease(self.id, self.lease_token)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,8 +163,8 @@ class Attempt:
 class Fate:
     """What became of a message, as the ledger keeps it.
 
-    `not_before`: when it will be tried again; `may_have_arrived`: this attempt leaves it open; `thaw`: certainly nobody has
-    taken it, so the next attempt may be another mail; `attempt` None: there was none. In the state `sending`, it waits with
+    `not_before`: when it will be tried again; `may_have_arrived`: this attempt or one before it leaves that open; `thaw`:
+    certainly nobody has taken it, so the next attempt may be another mail; `attempt` None: there was none. In the state `sending`, it waits with
     its batch.
     """
 
@@ -166,6 +180,10 @@ class Fate:
     may_have_arrived: bool = False
     thaw: bool = False
     attempt: Attempt | None = None
+
+    @property
+    def lease(self) -> Lease:
+        return Lease(self.id, self.lease_token)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,8 +221,12 @@ async def step_contents(pool: asyncpg.Pool, steps: Sequence[StepId]) -> dict[Ste
     }
 
 
-async def start(pool: asyncpg.Pool, departures: Sequence[Departure], *, now: datetime) -> set[MessageId]:
-    """Marks messages as `sending` and freezes them; the answer names those that are still ours to send."""
+async def start(
+    pool: asyncpg.Pool, departures: Sequence[Departure], *, now: datetime, lease_until: datetime
+) -> set[Lease]:
+    """Marks messages as `sending` and freezes them; the answer names those that are still ours to send, until `lease_until`
+    or later.
+    """
     rows = await pool.fetch(
         SQL["start"],
         now,
@@ -217,27 +239,26 @@ async def start(pool: asyncpg.Pool, departures: Sequence[Departure], *, now: dat
         [each.sender_id for each in departures],
         [None if each.place is None else each.place.batch for each in departures],
         [None if each.place is None else each.place.position for each in departures],
-        [each.lease_until for each in departures],
+        lease_until,
     )
-    return {MessageId(row["id"]) for row in rows}
+    return _leases(rows)
 
 
-async def record(pool: asyncpg.Pool, fates: Sequence[Fate]) -> set[MessageId]:
+async def record(pool: asyncpg.Pool, fates: Sequence[Fate]) -> set[Lease]:
     """Writes outcomes down; the answer lacks those whose lease another mailer has taken over.
 
     What has become `uncertain` meanwhile, since this mailer could not be heard, is so no longer.
     """
     recorded = await _record(pool, fates)
-    late = [fate for fate in fates if fate.id not in recorded]
+    late = [fate for fate in fates if fate.lease not in recorded]
     if not late:
         return recorded
     async with pool.acquire() as connection, connection.transaction():
-        rows = await connection.fetch(SQL["reopen"], *_ours(late))
-        reopened = {row["id"] for row in rows}
-        return recorded | await _record(connection, [fate for fate in late if fate.id in reopened])
+        reopened = _leases(await connection.fetch(SQL["reopen"], *_ours(late)))
+        return recorded | await _record(connection, [fate for fate in late if fate.lease in reopened])
 
 
-async def _record(executor: asyncpg.Pool | Connection, fates: Sequence[Fate]) -> set[MessageId]:
+async def _record(executor: asyncpg.Pool | Connection, fates: Sequence[Fate]) -> set[Lease]:
     attempts = [fate.attempt for fate in fates]
     rows = await executor.fetch(
         SQL["record"],
@@ -257,7 +278,7 @@ async def _record(executor: asyncpg.Pool | Connection, fates: Sequence[Fate]) ->
         [attempt and attempt.reason for attempt in attempts],
         [attempt and attempt.duration_ms for attempt in attempts],
     )
-    return {MessageId(row["id"]) for row in rows}
+    return _leases(rows)
 
 
 async def renew(pool: asyncpg.Pool, claimed: Sequence[Claimed], *, lease_until: datetime) -> None:
@@ -310,3 +331,7 @@ async def expire(
 
 def _ours(claimed: Sequence[Claimed | Fate]) -> tuple[list[MessageId], list[UUID]]:
     return [message.id for message in claimed], [message.lease_token for message in claimed]
+
+
+def _leases(rows: Sequence[asyncpg.Record]) -> set[Lease]:
+    return {Lease(MessageId(row["id"]), row["lease_token"]) for row in rows}

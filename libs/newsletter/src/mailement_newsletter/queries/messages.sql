@@ -24,14 +24,15 @@ UPDATE messages AS m SET
     batch_position = w.batch_position,
     first_attempt_at = coalesce(m.first_attempt_at, $1),
     attempt_started_at = $1,
-    lease_until = w.lease_until
+    -- It may have been renewed since this was asked for.
+    lease_until = greatest(m.lease_until, $11)
 FROM
     unnest(
         $2::bigint [], $3::uuid [], $4::jsonb [], $5::int [], $6::text [], $7::bigint [], $8::bigint [],
-        $9::uuid [], $10::int [], $11::timestamptz []
+        $9::uuid [], $10::int []
     ) AS w (
         id, lease_token, payload, attempt, provider, mail_account_id, sender_id,
-        batch_id, batch_position, lease_until
+        batch_id, batch_position
     )
 WHERE
     m.id = w.id
@@ -39,7 +40,7 @@ WHERE
     AND m.lease_token = w.lease_token
     AND m.state IN ('claimed', 'sending')
     AND m.lease_until > $1
-RETURNING m.id;
+RETURNING m.id, m.lease_token;
 
 -- name: record
 -- What became of the mails. Fenced: a row that another mailer has taken over since is not touched, and not returned.
@@ -76,8 +77,8 @@ recorded AS (
         first_attempt_at = CASE WHEN NOT r.thaw THEN m.first_attempt_at END
     FROM fates AS r
     WHERE m.id = r.id AND m.id = ANY($1) AND m.lease_token = r.lease_token AND m.state IN ('claimed', 'sending')
-    RETURNING m.id, m.state, m.drip_id, m.drip_step_id, m.provider, m.mail_account_id, m.sender_id, r.attempts,
-        m.attempt_started_at, r.outcome, r.code, r.reason, r.duration_ms
+    RETURNING m.id, r.lease_token, m.state, m.drip_id, m.drip_step_id, m.provider, m.mail_account_id, m.sender_id,
+        r.attempts, m.attempt_started_at, r.outcome, r.code, r.reason, r.duration_ms
 ),
 
 noted AS (
@@ -117,7 +118,9 @@ tallied AS (
     GROUP BY r.drip_id, r.drip_step_id, r.state
 )
 
-SELECT r.id
+SELECT
+    r.id,
+    r.lease_token
 FROM recorded AS r;
 
 -- name: reopen
@@ -128,7 +131,7 @@ WITH reopened AS (
         finished_at = NULL
     FROM unnest($1::bigint [], $2::uuid []) AS r (id, lease_token)
     WHERE m.id = r.id AND m.id = ANY($1) AND m.lease_token = r.lease_token AND m.state = 'uncertain'
-    RETURNING m.id, m.drip_id, m.drip_step_id
+    RETURNING m.id, m.lease_token, m.drip_id, m.drip_step_id
 ),
 
 uncounted AS (
@@ -143,7 +146,9 @@ uncounted AS (
     GROUP BY r.drip_id, r.drip_step_id
 )
 
-SELECT r.id
+SELECT
+    r.id,
+    r.lease_token
 FROM reopened AS r;
 
 -- name: renew
