@@ -168,3 +168,27 @@ def test_reasons_can_be_stored(reason: str) -> None:
     assert fate.error is not None
     assert "\x00" not in fate.error
     assert len(fate.error.encode()) <= 510
+
+
+@pytest.mark.parametrize(
+    ("outcome", "before", "after"),
+    [
+        (RetryLater(reason="451"), True, True),
+        (RetryLater(reason="451"), False, False),
+        (RetryLater(reason="no answer", may_have_arrived=True), False, True),
+        (RetryLater(reason="rests", held_back=True), True, True),
+        (Failed(reason="422"), True, True),
+        (Failed(reason="422"), False, False),
+        (Uncertain(reason="cut off"), False, True),
+        (Sent(provider_message_id="id"), True, False),
+    ],
+)
+def test_a_doubt_lasts_until_something_settles_it(outcome: Outcome, before: bool, after: bool) -> None:
+    fate = settle(outcome, a_claimed(payload={}, may_have_arrived=before), now=NOON)
+    assert fate.may_have_arrived is after
+
+
+def test_the_answer_to_a_batch_settles_the_doubt() -> None:
+    message = a_claimed(payload={}, may_have_arrived=True)
+    fate = settle(Failed(reason="422"), message, now=NOON, in_batch=True)
+    assert (fate.state, fate.may_have_arrived) == (MessageState.FAILED, False)

@@ -187,7 +187,8 @@ def _again(
         tries=tries,
         not_before=not_before,
         error=_storable(outcome.reason),
-        may_have_arrived=outcome.may_have_arrived,
+        # What one attempt has left open is not settled by another that was refused.
+        may_have_arrived=message.may_have_arrived or outcome.may_have_arrived,
     )
 
 

@@ -69,8 +69,7 @@ recorded AS (
         provider_message_id = coalesce(r.provider_message_id, m.provider_message_id),
         error = r.error,
         finished_at = r.finished_at,
-        -- What one attempt has left open is not settled by another that was refused.
-        may_have_arrived = NOT r.thaw AND (m.may_have_arrived OR r.may_have_arrived),
+        may_have_arrived = r.may_have_arrived,
         payload = CASE WHEN NOT r.thaw THEN m.payload END,
         batch_id = CASE WHEN NOT r.thaw THEN m.batch_id END,
         batch_position = CASE WHEN NOT r.thaw THEN m.batch_position END,
