@@ -293,6 +293,26 @@ async def test_a_patch_changes_what_it_names(brand: Tenant) -> None:
     assert [step.label for step in definition.steps] == ["a", "b", "c"]
 
 
+async def test_what_an_earlier_release_took_stays_in_a_drip_that_is_edited_elsewhere(brand: Tenant) -> None:
+    told, far = {"label": "end", "exit": "bought"}, {"label": "far", "wait_until": {"date": "2999-12-31"}}
+    drip = await _create(brand, *ABC, far, told)
+    await brand.pool.execute(
+        """
+        UPDATE drip_steps SET params = CASE kind WHEN 'exit' THEN $2::jsonb ELSE $3::jsonb END
+        WHERE drip_id = $1 AND kind IN ('exit', 'wait_until')
+        """,
+        drip,
+        {"reason": "goal"},
+        {"date": "9999-12-31"},
+    )
+    patch = EditDrip(brand_id=brand.id, drip_id=drip, described={"goals": ["order.paid"]}, is_patch=True)
+    await edit_drip(brand.pool, patch)
+    definition = (await show_drip(brand.pool, brand.id, drip)).definition
+    await _edit(brand, drip, *describe(definition)["steps"], goals=["order.won"])
+    with pytest.raises(InvalidDrip, match=r"steps\.3\.exit: 'removed' is what we call another end"):
+        await _edit(brand, drip, *ABC, {"label": "end", "exit": "removed"})
+
+
 @pytest.mark.parametrize(
     ("steps", "settings", "jobs"),
     [

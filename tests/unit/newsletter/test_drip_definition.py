@@ -182,6 +182,7 @@ def test_a_description_of_everything_comes_back() -> None:
         (_drip({**MAIL, "webhook": "crm"}), "steps.0", "one thing: subject or webhook"),
         (_drip({"wait_until": {}}), "steps.0.wait_until", "a date, weekdays or a time"),
         (_drip({"wait_until": {"date": "2027-02-30"}}), "steps.0.wait_until.date", "a date like"),
+        (_drip({"wait_until": {"date": "3000-01-01"}}), "steps.0.wait_until.date", "2999 at the latest"),
         (
             _drip({"wait_until": {"date": "2027-02-01", "weekdays": [1]}}),
             "steps.0.wait_until",

@@ -12,6 +12,7 @@ from datetime import date, time, timedelta
 from enum import StrEnum
 from typing import Any, Final, TypeAlias, assert_never
 
+from mailement_common.clock import LATEST_YEAR
 from mailement_newsletter.errors import InvalidDrip
 from mailement_newsletter.ids import StepId
 from mailement_newsletter.rules import names
@@ -274,8 +275,8 @@ def fields_of(definition: DripDefinition) -> dict[str, Place]:
     return found
 
 
-def read_definition(described: object) -> DripDefinition:
-    """Raises InvalidDrip with all that is wrong."""
+def read_definition(described: object, *, known: Sequence[Step] = ()) -> DripDefinition:
+    """`known`: steps that the drip has already. Raises InvalidDrip with all that is wrong."""
     faults = Faults()
     fields = Fields(faults, described, ())
     trigger = fields.read("trigger", word(DripTrigger)) or DripTrigger.MANUAL
@@ -297,6 +298,7 @@ def read_definition(described: object) -> DripDefinition:
     )
     fields.end()
     _check_references(faults, definition.steps)
+    _check_novelties(faults, definition.steps, [step.action for step in known])
     if faults.found:
         raise InvalidDrip(faults.found)
     return definition
@@ -461,10 +463,7 @@ def _exit(faults: Faults, fields: Fields, at: Place) -> Action:
     if given is True:
         return Exit()
     if isinstance(given, str):
-        reason = fields.read("exit", line(100))
-        if reason in set(ExitReason):
-            faults.add((*at, "exit"), f"{reason!r} is what we call another end: take other words")
-        return Exit(reason)
+        return Exit(fields.read("exit", line(100)))
     faults.add((*at, "exit"), "this is true, or the reason in some words")
     return Exit()
 
@@ -494,6 +493,23 @@ def _check_references(faults: Faults, steps: Sequence[Step]) -> None:
     for number, step in enumerate(steps):
         if isinstance(step.action, Branch):
             _check_branch(faults, steps, labels, number, step.action)
+
+
+def _check_novelties(faults: Faults, steps: Sequence[Step], known: Sequence[Action]) -> None:
+    """What an earlier release took is good where it stands: an edit elsewhere must not fail by it."""
+    for number, step in enumerate(steps):
+        if step.action in known:
+            continue
+        match step.action:
+            case Exit(reason=reason) if reason in set(ExitReason):
+                told = f"{reason!r} is what we call another end: take other words"
+                faults.add(("steps", number, "exit"), told)
+            case WaitUntil(on=date(year=year)) if year > LATEST_YEAR:
+                faults.add(
+                    ("steps", number, "wait_until", "date"), f"a date lies in {LATEST_YEAR} at the latest"
+                )
+            case _:
+                pass
 
 
 def _check_branch(

@@ -91,10 +91,8 @@ async def plan_drip_edit(executor: Executor, edit: EditDrip) -> PlannedEdit:
 
 
 def _read(rows: DripRows, edit: EditDrip) -> DripDefinition:
-    if not edit.is_patch:
-        return read_definition(edit.described)
-    now = describe(replace(rows.definition, version=None))
-    return read_definition({**now, **edit.described})
+    now = describe(replace(rows.definition, version=None)) if edit.is_patch else {}
+    return read_definition({**now, **edit.described}, known=rows.definition.steps)
 
 
 def _state(now: DripState, wished: WrittenState | None) -> DripState:
