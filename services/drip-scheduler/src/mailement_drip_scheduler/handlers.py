@@ -56,7 +56,10 @@ def _updated_otherwise(event: Envelope, work: Work) -> None:
     if removed := event.data.get("removed_topic_ids"):
         work.farewells.append(
             Farewell(
-                brand_id=event.brand_id, subscriber_id=_subscriber(event), removed_topic_ids=tuple(removed)
+                happened_at=event.occurred_at,
+                brand_id=event.brand_id,
+                subscriber_id=_subscriber(event),
+                removed_topic_ids=tuple(removed),
             )
         )
 
@@ -66,10 +69,10 @@ def _left(event: Envelope, work: Work) -> None:
     work.changed.append(subscriber)
     work.farewells.append(
         Farewell(
+            happened_at=event.occurred_at,
             brand_id=event.brand_id,
             subscriber_id=subscriber,
             left_as=event.type.rpartition(".")[2],
-            left_at=event.occurred_at,
         )
     )
 
@@ -77,7 +80,9 @@ def _left(event: Envelope, work: Work) -> None:
 def _reported(event: Envelope, work: Work) -> None:
     name, subscriber = event.data["event"]["name"], _subscriber(event)
     # Ended first: the event that is one drip's goal may begin the same drip anew.
-    work.farewells.append(Farewell(brand_id=event.brand_id, subscriber_id=subscriber, event=name))
+    work.farewells.append(
+        Farewell(happened_at=event.occurred_at, brand_id=event.brand_id, subscriber_id=subscriber, event=name)
+    )
     work.occasions.append(
         Occasion(
             cause=event.id,

@@ -3,6 +3,17 @@
 -- Of which version of the subscriber a date was reckoned: what was read before a change is not written behind it.
 ALTER TABLE drip_dates ADD COLUMN subscriber_version int NOT NULL DEFAULT 0;
 
+-- The scheduler hears of events late, twice and in other batches than they happened in: what begins and ends a run is
+-- compared by the moments of the events.
+ALTER TABLE drip_enrollments
+-- When the event happened that is the run's cause; of other runs, when they began. NULL: as `enrolled_at` says.
+ADD COLUMN caused_at timestamptz,
+-- When the event happened that ended the run. NULL: none did, and `ended_at` says it.
+ADD COLUMN farewell_at timestamptz;
+
+-- Apart from the column: runs that there are do not begin now.
+ALTER TABLE drip_enrollments ALTER COLUMN caused_at SET DEFAULT now();
+
 -- What a drip's policy says to somebody who would enter: `begin`, `anew` (the run that is active gives way), NULL: not now.
 CREATE FUNCTION drip_entry(re_enroll text, last_run smallint, active_run bigint) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$

@@ -1,4 +1,4 @@
-"""End runs: by a goal that was reached, a topic that was given up, somebody's leaving, or because one is to end. Idempotent."""
+"""End runs: by a goal that was reached, a topic that was given up, somebody's leaving, or because one is to end; also those that failed. Idempotent."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ SQL: Final = queries_beside(__file__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Farewell:
-    """What may end runs of a subscriber: topics that were taken away, an event that was reported, or somebody's wish for one run.
+    """What may end runs of a subscriber: topics that were taken away, an event that was reported, somebody's leaving or a wish.
 
-    `left_as`: unsubscribed, bounced or complained, at the moment `left_at`; runs that began later go on.
+    One of them. `happened_at`: when the event was committed that said so; what began then or later goes on. None: somebody
+    wishes the end of the run `run_id`. `left_as`: unsubscribed, bounced or complained.
     """
 
+    happened_at: datetime | None
     brand_id: BrandId
     subscriber_id: SubscriberId
     removed_topic_ids: tuple[int, ...] = ()
     event: str | None = None
     run_id: RunId | None = None
     left_as: str | None = None
-    left_at: datetime | None = None
 
 
 async def end_runs(connection: Connection, farewells: Sequence[Farewell]) -> int:
@@ -38,13 +39,13 @@ async def end_runs(connection: Connection, farewells: Sequence[Farewell]) -> int
         return 0
     rows = [
         {
+            "happened_at": farewell.happened_at,
             "brand_id": farewell.brand_id,
             "subscriber_id": farewell.subscriber_id,
             "removed_topic_ids": farewell.removed_topic_ids,
             "event": farewell.event,
             "run_id": farewell.run_id,
             "left_as": farewell.left_as,
-            "left_at": farewell.left_at,
         }
         for farewell in farewells
     ]

@@ -2,44 +2,69 @@
 -- End the runs that a removed topic, a reached goal, a subscriber's leaving or somebody's wish puts an end to.
 WITH asked AS MATERIALIZED (
     SELECT
+        e.happened_at,
         e.brand_id,
         e.subscriber_id,
         coalesce(e.removed_topic_ids, '{}') AS removed_topic_ids,
         e.event,
         e.run_id,
-        e.left_as,
-        e.left_at
+        e.left_as
     FROM jsonb_to_recordset($1) AS e (
-        brand_id bigint, subscriber_id bigint, removed_topic_ids bigint [], event text, run_id bigint, left_as text, left_at timestamptz
+        happened_at timestamptz, brand_id bigint, subscriber_id bigint, removed_topic_ids bigint [], event text, run_id bigint, left_as text
     )
+),
+
+concerned AS MATERIALIZED (
+    SELECT
+        a.*,
+        d.id AS drip_id,
+        CASE
+            WHEN a.run_id IS NOT NULL THEN 'removed'
+            WHEN a.left_as IS NOT NULL THEN a.left_as
+            WHEN a.event = ANY(d.goal_events) THEN 'goal'
+            WHEN d.exit_topic_ids && a.removed_topic_ids THEN 'topic_removed'
+        END AS reason
+    FROM asked AS a
+    INNER JOIN drips AS d ON a.brand_id = d.brand_id
 ),
 
 ending AS MATERIALIZED (
     SELECT DISTINCT ON (k.id)
         k.id,
-        CASE
-            WHEN k.enrolled_at <= a.left_at THEN a.left_as
-            WHEN a.event = ANY(d.goal_events) THEN 'goal'
-            WHEN k.id = a.run_id THEN 'removed'
-            ELSE 'topic_removed'
-        END AS reason
-    FROM asked AS a
+        c.reason,
+        c.happened_at
+    FROM concerned AS c
     CROSS JOIN LATERAL (
         SELECT
             r.id,
-            r.drip_id,
-            r.enrolled_at
+            r.enrolled_at,
+            coalesce(r.caused_at, r.enrolled_at) AS caused_at
         FROM drip_enrollments AS r
-        WHERE r.subscriber_id = a.subscriber_id AND r.brand_id = a.brand_id AND r.state = 'active'
+        WHERE r.drip_id = c.drip_id AND r.subscriber_id = c.subscriber_id AND r.state IN ('active', 'failed')
+        -- It stays a look-up for each, whatever the planner believes.
+        OFFSET 0
     ) AS k
-    INNER JOIN drips AS d ON k.drip_id = d.id
     WHERE
-        a.event = ANY(d.goal_events)
-        OR k.id = a.run_id
-        OR d.exit_topic_ids && a.removed_topic_ids
-        -- Leaving has ended them already, but for one that somebody enrolled at the same moment.
-        OR k.enrolled_at <= a.left_at
-    ORDER BY k.id
+        c.reason IS NOT NULL
+        AND CASE
+            WHEN c.run_id IS NOT NULL THEN k.id = c.run_id
+            -- Leaving has ended them already, but for what failed, and one that somebody enrolled at the same moment.
+            WHEN c.left_as IS NOT NULL THEN k.enrolled_at <= c.happened_at
+            -- The event itself may be the goal of one run and the cause of the next, and this its copy.
+            ELSE k.caused_at < c.happened_at
+        END
+    ORDER BY k.id, c.happened_at
+),
+
+-- In the state in which they are by now: it counts in the numbers.
+held AS MATERIALIZED (
+    SELECT
+        r.id,
+        r.state
+    FROM drip_enrollments AS r
+    WHERE r.id = ANY(ARRAY(SELECT n.id FROM ending AS n)) AND r.state IN ('active', 'failed')
+    ORDER BY r.id
+    FOR NO KEY UPDATE
 ),
 
 ended AS (
@@ -47,16 +72,23 @@ ended AS (
         state = 'exited',
         exit_reason = n.reason,
         next_run_at = NULL,
-        ended_at = now()
+        ended_at = now(),
+        farewell_at = n.happened_at
     FROM ending AS n
-    WHERE e.id = n.id AND e.id = ANY(ARRAY(SELECT x.id FROM ending AS x)) AND e.state = 'active'
-    RETURNING e.id, e.drip_id, e.subscriber_id, e.exit_reason
+    INNER JOIN held AS h ON n.id = h.id
+    WHERE e.id = n.id AND e.id = ANY(ARRAY(SELECT x.id FROM held AS x))
+    RETURNING e.id, e.drip_id, e.subscriber_id, e.exit_reason, h.state AS was
 ),
 
 tallied AS (
     INSERT INTO drip_tallies (drip_id, what, n)
     SELECT e.drip_id, 'exited', count(*)
     FROM ended AS e
+    GROUP BY e.drip_id
+    UNION ALL
+    SELECT e.drip_id, 'failed', -count(*)
+    FROM ended AS e
+    WHERE e.was = 'failed'
     GROUP BY e.drip_id
 )
 

@@ -1,4 +1,4 @@
-"""Exit a run: take somebody out of one drip. What has ended stays as it ended."""
+"""Exit a run: take somebody out of one drip. What has ended stays as it ended, but for what failed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ SQL: Final = queries_beside(__file__)
 
 
 async def exit_run(executor: Executor, brand: BrandId, run: RunId) -> bool:
-    """Whether it was at work until now; what it had queued is cancelled. Raises RunNotFound."""
+    """Whether it was at work, or failed, until now; what it had queued is cancelled. Raises RunNotFound."""
     async with transaction(executor) as connection:
         subscriber = await connection.fetchval(SQL["subscriber"], brand, run)
         if subscriber is None:
             raise RunNotFound
-        farewell = Farewell(brand_id=brand, subscriber_id=SubscriberId(subscriber), run_id=run)
+        farewell = Farewell(
+            happened_at=None, brand_id=brand, subscriber_id=SubscriberId(subscriber), run_id=run
+        )
         return bool(await end_runs(connection, [farewell]))

@@ -7,6 +7,7 @@ WITH asked AS MATERIALIZED (
         d.brand_id,
         s.id AS subscriber_id,
         e.cause,
+        e.happened_at,
         coalesce(runs.last_run, 0) AS last_run,
         runs.active_id,
         runs.entry,
@@ -60,9 +61,9 @@ WITH asked AS MATERIALIZED (
             drip_entry(d.re_enroll, max(k.run_no), max(k.id) FILTER (WHERE k.state = 'active')) AS entry,
             bool_or(
                 k.cause = e.cause
-                -- It came during a run that did not give way, and this is its copy. What this very transaction has ended
-                -- was ended by the event itself, which may be the goal of one run and begin the next.
-                OR (d.re_enroll = 'after_end' AND e.happened_at BETWEEN k.enrolled_at AND k.ended_at AND k.ended_at <> now())
+                -- It came during a run that did not give way, or before it, and this is its copy. Not so at the moment of the
+                -- end: the event itself may be the goal of one run and begin the next.
+                OR (d.re_enroll = 'after_end' AND e.happened_at < coalesce(k.farewell_at, k.ended_at))
             ) AS told_before
         FROM drip_enrollments AS k
         WHERE k.drip_id = d.id AND k.subscriber_id = s.id
@@ -73,7 +74,7 @@ WITH asked AS MATERIALIZED (
 
 enrolled AS (
     INSERT INTO drip_enrollments (
-        drip_id, brand_id, subscriber_id, run_no, cause, anchor_at, next_run_at, enrolled_at
+        drip_id, brand_id, subscriber_id, run_no, cause, caused_at, anchor_at, next_run_at, enrolled_at
     )
     SELECT
         a.drip_id,
@@ -81,6 +82,7 @@ enrolled AS (
         a.subscriber_id,
         a.last_run + 1,
         a.cause,
+        a.happened_at,
         now(),
         a.next_run_at,
         now()

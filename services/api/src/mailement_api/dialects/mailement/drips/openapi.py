@@ -383,8 +383,8 @@ OPERATIONS: Final = (
         "post",
         "runs/{id}/exit",
         "exitRun",
-        "Take somebody out of a drip: the run ends as `removed`, and what waits to be sent of it is cancelled. One that has ended stays "
-        "as it is.",
+        "Take somebody out of a drip: the run ends as `removed`, also one that failed, and what waits to be sent of it is cancelled. "
+        "One that has ended otherwise stays as it is.",
         _RUN_REPORT,
         "run_not_found",
         fields=_RUN_FIELDS,
