@@ -21,11 +21,12 @@ from tests.support.ledger import Ledger, SetClock, new_ledger
 from tests.support.mails import NOON
 
 _AWAY = timedelta(seconds=40)
+_HARDLY = timedelta(seconds=1)
 
 
 @dataclass(slots=True)
 class AwayOnce:
-    """The database is away when it is asked for the first time; when it is back, the leases are renewed at once."""
+    """The database is away when it is asked for the first time; when it is back, the leases are renewed, for a moment."""
 
     pool: asyncpg.Pool
     clock: SetClock
@@ -36,7 +37,7 @@ class AwayOnce:
         self.asked += 1
         if self.asked == 1:
             self.clock.advance(_AWAY)
-            await messages.renew(self.pool, self.in_hand, lease_until=self.clock.now() + LEASE)
+            await messages.renew(self.pool, self.in_hand, lease_until=self.clock.now() + _HARDLY)
             raise ConnectionResetError
         return await self.pool.fetch(*arguments)
 

@@ -536,6 +536,30 @@ async def test_what_a_mailer_has_in_hand_stays_its_own_however_slow_the_provider
     assert (await ledger.row(message))["attempts"] == 1
 
 
+async def test_a_mail_that_still_stands_in_line_under_a_claim_that_has_ended_is_sent_once(
+    ledger: Ledger, clock: SetClock
+) -> None:
+    """The database was away from the first mailer; another one put its mails back, and it claims them once more."""
+    sent = await ledger.messages(6)
+    provider = ScriptedProvider(gate=asyncio.Event())
+    room = a_mailroom(ledger.pool, provider, clock, concurrency=4)
+
+    def waits(mails: int) -> bool:
+        return sum(len(desk._waiting) for desk in room._accounts._desks.values()) == mails
+
+    async with running(room):
+        await until(lambda: _holds(provider.now_sending == 4 and waits(2)), what="two stand in line")
+        await ledger.pool.execute(
+            "UPDATE messages SET state = 'queued', lease_token = NULL, lease_until = NULL WHERE state = 'claimed'"
+        )
+        room.wake()
+        await until(lambda: _holds(waits(4)), what="both stand there twice")
+        assert provider.gate is not None
+        provider.gate.set()
+        await until_finished(ledger, sent)
+    assert sorted(mail.recipient for mail in provider.mails) == [f"reader{n}@example.org" for n in range(6)]
+
+
 async def test_what_is_known_to_be_sent_is_sent_though_another_mailer_has_called_it_uncertain(
     ledger: Ledger, clock: SetClock
 ) -> None:
