@@ -122,6 +122,26 @@ async def test_a_drip_is_drawn_with_its_numbers(acme: Acme) -> None:
     ]
 
 
+async def test_what_is_still_to_be_done_in_the_background_is_shown_with_why_it_was_refused(
+    acme: Acme,
+) -> None:
+    drip = await acme.create()
+    await acme.database.pool.execute(
+        """
+        INSERT INTO drip_jobs (drip_id, kind, attempts, error)
+        VALUES ($1, 'respace', 3, 'CheckViolationError: poison'), ($1, 'retime', 0, NULL)
+        """,
+        int(drip),
+    )
+    shown = (await acme.read("show", drip)).splitlines()
+    assert shown[5:8] == [
+        "in the background: moving runs along with their steps, paused until then",
+        "refused 3 times: CheckViolationError: poison",
+        "in the background: reckoning anew when next steps are due",
+    ]
+    assert [work["attempts"] for work in (await acme.get("show", drip))["work"]] == [3, 0]
+
+
 def _show_in_a_pipe(environment: Mapping[str, str], drip: str) -> bytes:
     return subprocess.run(
         [sys.executable, "-m", "mailement_cli", "drip", "show", drip, "--brand", "acme"],

@@ -100,6 +100,10 @@ class InvalidDrip(Refusal):
         self.faults = tuple(faults)
 
 
+class TooBusy(Refusal):
+    """Other drips' mails are being tried at this moment; nothing was changed, try again in some seconds."""
+
+
 class MessageNotFound(Refusal):
     """The brand has no such message."""
 

@@ -30,7 +30,7 @@ from mailement_newsletter.rules.drip_definition import (
     kind_of,
 )
 from mailement_newsletter.rules.drip_reading import WEEKDAYS, delay_in_words
-from mailement_newsletter.usecases.show_drip import DripReport, DripWork, StepNumbers
+from mailement_newsletter.usecases.show_drip import DripReport, StepNumbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +124,11 @@ class _Drawing:
             self._dim(self._cut(line, self._width)) for line in _settings(definition, report.timezone)
         )
         for work in report.work:
-            yield self._paint(self._cut(_work(work), self._width), fg="red" if work.error else "yellow")
+            told = f"in the background: {_WORK.get(work.kind, work.kind)}"
+            yield self._paint(self._cut(told, self._width), fg="yellow")
+            if work.error is not None:
+                told = f"refused {work.attempts} times: {work.error}"
+                yield self._paint(self._cut(told, self._width), fg="red")
         yield ""
         yield f"{self._signs.start} {self._cut(_trigger(definition), self._width - 2)}"
         for number, (step, numbers) in enumerate(zip(definition.steps, report.steps, strict=True), start=1):
@@ -215,16 +219,11 @@ def _settings(definition: DripDefinition, timezone: str) -> Iterator[str]:
 
 _WORK: Final = {
     "retime": "reckoning anew when next steps are due",
-    "respace": "moving runs along with their steps; until then it stays paused",
+    "respace": "moving runs along with their steps, paused until then",
     "plan_dates": "planning dates",
     "forget_dates": "forgetting dates",
     "recount": "counting runs anew",
 }
-
-
-def _work(work: DripWork) -> str:
-    told = f"in the background: {_WORK.get(work.kind, work.kind)}"
-    return f"{told}; refused {work.attempts} times: {work.error}" if work.error else told
 
 
 def _trigger(definition: DripDefinition) -> str:

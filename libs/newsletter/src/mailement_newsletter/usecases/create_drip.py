@@ -18,7 +18,7 @@ from mailement_newsletter.usecases.drip_writes import (
 
 
 async def create_drip(executor: Executor, brand: BrandId, definition: DripDefinition) -> Saved:
-    """Steps' ids in the definition count for nothing. Raises InvalidDrip (the name is taken, a topic or field is missing)."""
+    """Steps' ids in the definition count for nothing. Raises InvalidDrip (the name is taken, a topic or field is missing), TooBusy."""
     checked = await check_definition(executor, brand, definition)
     state = definition.state or DripState.LIVE
     async with transaction(executor) as connection:

@@ -59,7 +59,7 @@ class PlannedEdit:
 
 
 async def plan_drip_edit(executor: Executor, edit: EditDrip) -> PlannedEdit:
-    """Raises DripNotFound, DripArchived, VersionConflict, InvalidDrip."""
+    """Raises DripNotFound, DripArchived, VersionConflict, InvalidDrip, TooBusy."""
     rows = await load_drip(executor, edit.brand_id, edit.drip_id)
     if rows.state is DripState.ARCHIVED:
         raise DripArchived

@@ -62,7 +62,7 @@ async def check_definition(
     """Whether the brand has what the definition speaks of, and whether its mails can be rendered.
 
     `drip`: the one that the definition is to be of; None: a new one. `known`: mails that are there already, and are not
-    looked at again. Raises InvalidDrip.
+    looked at again. Raises InvalidDrip, TooBusy.
     """
     row = await executor.fetchrow(
         SQL["look_up"],
@@ -85,7 +85,7 @@ async def check_definition(
         for number, step in enumerate(definition.steps)
         if isinstance(step.action, Send) and step.action not in known
     ]
-    found = await check_mails(mails, fields)
+    found = await check_mails(brand, mails, fields)
     warnings = found.warnings
     if faults or found.errors:
         raise InvalidDrip([*faults, *found.errors])

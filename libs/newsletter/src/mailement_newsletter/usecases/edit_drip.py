@@ -23,7 +23,7 @@ _MOST_TRIES: Final = 5
 
 
 async def edit_drip(executor: Executor, edit: EditDrip) -> Saved:
-    """Raises DripNotFound, DripArchived, VersionConflict, InvalidDrip."""
+    """Raises DripNotFound, DripArchived, VersionConflict, InvalidDrip, TooBusy."""
     version = 0
     for _ in range(_MOST_TRIES):
         planned = await plan_drip_edit(executor, edit)

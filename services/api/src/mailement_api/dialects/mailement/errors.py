@@ -21,6 +21,7 @@ from mailement_newsletter.errors import (
     Refusal,
     RunNotFound,
     SubscriberNotFound,
+    TooBusy,
     VersionConflict,
 )
 from mailement_webhooks import errors as webhooks
@@ -139,6 +140,9 @@ DRIP_CODES: Final[Mapping[str, Code]] = {
         409, "An edit has moved the drip's steps, and its runs are still being moved along; resume it later."
     ),
     "invalid_drip": Code(422, "This is no drip; `errors` has all that is wrong, with its place."),
+    "too_busy": Code(
+        503, "Other drips' mails are being tried at this moment; nothing was changed, try again."
+    ),
     "invalid_subscriber": Code(422, "`subscriber` is the address or the id of a subscriber."),
     "invalid_topics": Code(422, "`topics` is a list of at most 100 slugs, separated by commas."),
     "invalid_fields": Code(
@@ -173,6 +177,7 @@ _REFUSALS: Final[Mapping[type[Refusal | webhooks.Refusal], str]] = {
     DripArchived: "drip_archived",
     DripIsADraft: "drip_is_a_draft",
     DripIsRespaced: "drip_is_respaced",
+    TooBusy: "too_busy",
     BadCursor: "invalid_cursor",
     MessageNotFound: "message_not_found",
     webhooks.OwnerNotFound: "brand_not_found",

@@ -95,8 +95,8 @@ _RUN_FIELDS: Final = {"exit_reason": _EXIT_REASON}
 _SUBSCRIBER: Final = Parameter(
     name="subscriber", description="An address or an id.", schema={"type": "string"}
 )
-_DEFINES: Final = ("invalid_drip",)
-_CHANGES: Final = ("invalid_drip", "version_conflict", "drip_archived")
+_DEFINES: Final = ("invalid_drip", "too_busy")
+_CHANGES: Final = ("invalid_drip", "version_conflict", "drip_archived", "too_busy")
 _STARTED: Final = ("drip_archived", "drip_is_a_draft")
 _LISTED: Final = ("invalid_state", "invalid_limit", "invalid_cursor")
 
