@@ -17,6 +17,7 @@ from mailement_common.ids import EventId, SubscriberId
 from mailement_drip_scheduler.handlers import handle
 from mailement_drip_scheduler.tick import Ticker
 from mailement_newsletter.commands import ById, ChangeTags, Enroll, ReportEvent, Subscribe
+from mailement_newsletter.ids import RunId
 from mailement_newsletter.rules.addresses import parse_address
 from mailement_newsletter.rules.lifecycle import SubscriberStatus
 from mailement_newsletter.usecases import enroll as enrolling
@@ -24,6 +25,7 @@ from mailement_newsletter.usecases.advance_drips import ALL_DRIPS, SQL, Share, a
 from mailement_newsletter.usecases.change_tags import change_tags
 from mailement_newsletter.usecases.enroll import enroll
 from mailement_newsletter.usecases.enroll_dated import enroll_dated
+from mailement_newsletter.usecases.exit_run import exit_run
 from mailement_newsletter.usecases.leave import unsubscribe
 from mailement_newsletter.usecases.plan_dates import plan_dates
 from mailement_newsletter.usecases.report_event import report_event
@@ -301,6 +303,24 @@ async def test_a_mail_that_is_queued_while_its_run_is_ended_does_not_leave(brand
     assert (await series.run())["state"] == "exited"
     assert await _mail_states(brand) == ["cancelled"]
     assert await series.tallies(0) == {"ran": 1, "cancelled": 1}
+
+
+@pytest.mark.parametrize(("was", "becomes", "failed"), [("active", "failed", 0), ("failed", "active", -1)])
+async def test_a_run_that_fails_or_is_retried_while_it_is_ended_is_counted_as_what_it_was_by_then(
+    brand: Tenant, was: str, becomes: str, failed: int
+) -> None:
+    series = await Series.create(brand, mail("a", DAY))
+    await series.enroll(await brand.subscriber())
+    run = RunId((await series.run())["id"])
+    await brand.pool.execute("UPDATE drip_enrollments SET state = $1", was)
+    set_state = """
+    WITH changed AS (UPDATE drip_enrollments SET state = $2 WHERE id = $1 RETURNING drip_id)
+    INSERT INTO drip_tallies (drip_id, what, n)
+    SELECT c.drip_id, 'failed', CASE $2 WHEN 'failed' THEN 1 ELSE -1 END FROM changed AS c
+    """
+    await _meanwhile(brand, set_state, run, becomes, then=exit_run(brand.pool, brand.id, run))
+    assert (await series.run())["state"] == "exited"
+    assert await series.tallies() == {"enrolled": 1, "exited": 1, "failed": failed}
 
 
 async def test_who_begins_anew_does_not_get_what_the_former_run_had_queued(brand: Tenant) -> None:

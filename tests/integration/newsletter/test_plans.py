@@ -147,6 +147,14 @@ async def test_starting_drips_touches_only_whom_it_concerns(
     assert not {"subscribers", "drip_enrollments"} & sequential
 
 
+@both_plans
+async def test_ending_runs_touches_only_whom_it_concerns(full_brand: Tenant, generic: bool) -> None:
+    asked = [{"happened_at": NOW, "brand_id": full_brand.id, "subscriber_id": 1, "event": "bought"}]
+    async with full_brand.pool.acquire() as connection:
+        found = await scans(connection, end_runs.SQL["end_runs"], asked, generic=generic)
+    assert "drip_enrollments" not in {scan.table for scan in found if scan.kind == "Seq Scan"}
+
+
 @pytest.mark.parametrize(
     ("query", "arguments"),
     [

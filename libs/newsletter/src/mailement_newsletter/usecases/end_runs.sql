@@ -14,46 +14,45 @@ WITH asked AS MATERIALIZED (
     )
 ),
 
-concerned AS MATERIALIZED (
-    SELECT
-        a.*,
-        d.id AS drip_id,
-        CASE
-            WHEN a.run_id IS NOT NULL THEN 'removed'
-            WHEN a.left_as IS NOT NULL THEN a.left_as
-            WHEN a.event = ANY(d.goal_events) THEN 'goal'
-            WHEN d.exit_topic_ids && a.removed_topic_ids THEN 'topic_removed'
-        END AS reason
-    FROM asked AS a
-    INNER JOIN drips AS d ON a.brand_id = d.brand_id
-),
-
 ending AS MATERIALIZED (
     SELECT DISTINCT ON (k.id)
         k.id,
-        c.reason,
-        c.happened_at
-    FROM concerned AS c
+        n.reason,
+        a.happened_at
+    FROM asked AS a
+    -- Two looks, because each state has an index of its own.
     CROSS JOIN LATERAL (
         SELECT
             r.id,
+            r.drip_id,
             r.enrolled_at,
             coalesce(r.caused_at, r.enrolled_at) AS caused_at
         FROM drip_enrollments AS r
-        WHERE r.drip_id = c.drip_id AND r.subscriber_id = c.subscriber_id AND r.state IN ('active', 'failed')
-        -- It stays a look-up for each, whatever the planner believes.
-        OFFSET 0
+        WHERE r.subscriber_id = a.subscriber_id AND r.brand_id = a.brand_id AND r.state = 'active'
+        UNION ALL
+        SELECT
+            r.id,
+            r.drip_id,
+            r.enrolled_at,
+            coalesce(r.caused_at, r.enrolled_at) AS caused_at
+        FROM drip_enrollments AS r
+        WHERE r.subscriber_id = a.subscriber_id AND r.brand_id = a.brand_id AND r.state = 'failed'
     ) AS k
-    WHERE
-        c.reason IS NOT NULL
-        AND CASE
-            WHEN c.run_id IS NOT NULL THEN k.id = c.run_id
-            -- Leaving has ended them already, but for what failed, and one that somebody enrolled at the same moment.
-            WHEN c.left_as IS NOT NULL THEN k.enrolled_at <= c.happened_at
-            -- The event itself may be the goal of one run and the cause of the next, and this its copy.
-            ELSE k.caused_at < c.happened_at
-        END
-    ORDER BY k.id, c.happened_at
+    INNER JOIN drips AS d ON k.drip_id = d.id
+    CROSS JOIN LATERAL (
+        SELECT
+            CASE
+                WHEN k.id = a.run_id THEN 'removed'
+                -- Leaving has ended them already, but for what failed, and one that somebody enrolled at the same moment.
+                WHEN k.enrolled_at <= a.happened_at AND a.left_as IS NOT NULL THEN a.left_as
+                -- At the same moment it is the event itself, which has ended one run as its goal and begun this one, or a copy.
+                WHEN k.caused_at >= a.happened_at THEN NULL
+                WHEN a.event = ANY(d.goal_events) THEN 'goal'
+                WHEN d.exit_topic_ids && a.removed_topic_ids THEN 'topic_removed'
+            END AS reason
+    ) AS n
+    WHERE n.reason IS NOT NULL
+    ORDER BY k.id, a.happened_at
 ),
 
 -- In the state in which they are by now: it counts in the numbers.
