@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import hypothesis
 import pytest
 
 from mailement_cli.local.errors import LocalServerError
@@ -12,6 +13,12 @@ from tests.support.servers import AMQP_VARIABLE, DATABASE_VARIABLE, ServersUnder
 pytest_plugins = ["tests.support.database", "tests.support.brands"]
 
 _SERVERS = pytest.StashKey[ServersUnderTest]()
+
+# How busy a machine is says nothing of the code.
+hypothesis.settings.register_profile(
+    "here", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("here")
 
 
 def pytest_configure(config: pytest.Config) -> None:
