@@ -239,6 +239,48 @@ async def test_a_mail_that_has_certainly_not_arrived_leaves_a_closed_account(
     assert (await ledger.state(message), len(second.mails)) == ("sent", 1)
 
 
+async def test_the_share_of_a_day_that_a_mail_took_on_its_closed_way_is_given_back(
+    ledger: Ledger, clock: SetClock
+) -> None:
+    async with (
+        resend_sender(ledger, "limited", rank=1, daily_limit=4) as limited,
+        resend_sender(ledger, "other", rank=2) as other,
+    ):
+        (message,) = await ledger.messages(1)
+        limited.refuse_next(403, "validation_error")
+        async with running(a_mailroom(ledger.pool, ScriptedProvider(), clock)):
+            await until(lambda: _tried(ledger, message), what="it was refused")
+        assert await _used_of_the_first(ledger) == 1
+        await ledger.pool.execute("UPDATE mail_accounts SET state = 'paused' WHERE id = 1")
+        clock.advance(timedelta(minutes=2))
+        async with running(a_mailroom(ledger.pool, ScriptedProvider(), clock)):
+            await until_finished(ledger, [message])
+        assert (len(limited.mails), len(other.mails)) == (0, 1)
+        assert await _used_of_the_first(ledger) == 0
+
+
+async def test_a_frozen_mail_waits_out_a_rest_of_its_account(ledger: Ledger, clock: SetClock) -> None:
+    """By now another sender is the first in rank; the account of the old one is asked for silence by the mail of others."""
+    own = ScriptedProvider(outcome=RetryLater(reason="greylisted"))
+    await _sender_on_the_settings_account(ledger)
+    async with resend_sender(ledger, "second", rank=2) as second:
+        (message,) = await ledger.messages(1)
+        async with running(a_mailroom(ledger.pool, own, clock)):
+            await until(lambda: _tried(ledger, message), what="it was refused")
+            await ledger.pool.execute("UPDATE senders SET rank = 0 WHERE id = 2")
+            own.outcome = RetryLater(
+                reason="too fast", after=timedelta(seconds=2), provider_wide=True, fault=Fault.RATE
+            )
+            other = await _of_another_brand(ledger)
+            await until(lambda: _is_slowed_down(ledger), what="the account rests")
+            own.outcome = ScriptedProvider().outcome
+            clock.advance(timedelta(minutes=1))
+            await until_finished(ledger, [message, other])
+        assert second.mails == []
+        once, again = (mail for mail in own.mails if mail.sender.address == "own@acme.example")
+        assert once == again
+
+
 async def test_when_all_are_parked_the_mails_wait_untouched(
     ledger: Ledger, clock: SetClock, first: FakeResend
 ) -> None:
@@ -268,8 +310,7 @@ async def test_a_day_that_is_used_up_goes_on_with_the_next_sender(ledger: Ledger
         async with running(a_mailroom(ledger.pool, ScriptedProvider(), clock)):
             await until_finished(ledger, sent)
         assert (len(small.mails), len(large.mails)) == (4, 6)
-    used = await ledger.pool.fetchval("SELECT used FROM sending_days WHERE key = 'sender:1'")
-    assert used == 4
+    assert await _used_of_the_first(ledger) == 4
 
 
 async def test_a_days_share_that_no_mail_used_is_given_back(ledger: Ledger, clock: SetClock) -> None:
@@ -280,8 +321,7 @@ async def test_a_days_share_that_no_mail_used_is_given_back(ledger: Ledger, cloc
         async with running(a_mailroom(ledger.pool, ScriptedProvider(), clock)):
             await until_finished(ledger, [good, bad])
         assert len(small.mails) == 1
-        used = await ledger.pool.fetchval("SELECT used FROM sending_days WHERE key = 'sender:1'")
-        assert used == 1
+        assert await _used_of_the_first(ledger) == 1
 
 
 async def test_an_account_that_never_answers_holds_up_nobody_else(
@@ -316,6 +356,11 @@ async def _sender_on_the_settings_account(ledger: Ledger) -> None:
         await create_sender(
             connection, brand, address="own@acme.example", terms=SenderTerms(name="Acme", rank=1)
         )
+
+
+async def _used_of_the_first(ledger: Ledger) -> int:
+    used: int = await ledger.pool.fetchval("SELECT used FROM sending_days WHERE key = 'sender:1'")
+    return used
 
 
 async def _is_parked(ledger: Ledger) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -195,6 +195,40 @@ async def test_a_desk_that_rests_takes_nothing_on() -> None:
     assert (desk.room, desk.is_resting, desk.closed_for > 0) == (0, True, False)
     assert await stage.sent() == []
     assert len(stage.put_back) == 1, "what waited is for others"
+
+
+async def test_what_has_gone_out_before_waits_for_the_end_of_a_rest_and_has_the_next_turn() -> None:
+    stage = Stage()
+    desk = stage.desk()
+    fresh, again = stage.job(), stage.job()
+    desk.take_in_hand([fresh.message, again.message])
+    desk.await_turn(0.1)
+    desk.push(Unit(jobs=[fresh]))
+    desk.push(Unit(jobs=[again], is_frozen=True))
+    stage.gate.set()
+    async with asyncio.timeout(5):
+        while not stage.units:
+            await asyncio.sleep(0.01)
+    assert not desk.is_resting
+    assert [unit.jobs[0] for unit in stage.units] == [again]
+    assert [unit.jobs[0] for unit in stage.put_back] == [fresh]
+
+
+@pytest.mark.parametrize("worsens", [lambda desk: desk.rest(3600), lambda desk: desk.close(60)])
+async def test_nobody_waits_at_the_desk_for_the_end_of_a_long_rest_or_of_a_closed_account(
+    worsens: Callable[[Desk], None],
+) -> None:
+    stage = Stage()
+    desk = stage.desk()
+    again = Unit(jobs=[stage.job()], is_frozen=True)
+    desk.await_turn(60)
+    desk.push(again)
+    await stage.sent()
+    assert (stage.put_back, desk.room_again > 0) == ([], True)
+
+    worsens(desk)
+    await stage.sent()
+    assert (stage.put_back, desk.room_again, desk.takes(again)) == ([again], 0, False)
 
 
 async def test_no_turn_is_taken_for_nothing() -> None:

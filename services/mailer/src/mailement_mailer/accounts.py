@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from mailement_mailer.settle import DEFAULT_PAUSE
 from mailement_newsletter.queries import pacing, senders
 from mailement_newsletter.queries.messages import Claimed, KnownKeys
 from mailement_newsletter.rules.mail_keys import KEPT
-from mailement_newsletter.rules.pacing import Bucket
+from mailement_newsletter.rules.pacing import Bucket, Want
 from mailement_newsletter.rules.senders import MailAccountId
 
 # Faults that only the account's owner or the next day can mend, for every mailer.
@@ -121,10 +122,9 @@ class Accounts:
     async def way_back(self, message: Claimed) -> Route | NoRoute:
         """The way that a frozen mail took before, whatever way others take by now."""
         way = await self._book.way_back(message.brand.id, message.sender_id, message.account_id)
-        if isinstance(way, Route) and (desk := self.paced(way)).is_resting:
-            return NoRoute(
-                until=self._clock.now() + DEFAULT_PAUSE, reason=desk.trouble or "the account rests"
-            )
+        if isinstance(way, Route) and (closed_for := self.paced(way).closed_for) > 0:
+            until = self._clock.now() + timedelta(seconds=closed_for)
+            return NoRoute(until=until, reason=self.desk_of(way).trouble or "the account is closed")
         return way
 
     def clear(self) -> list[tuple[Desk, list[Unit]]]:
@@ -170,20 +170,29 @@ class Accounts:
         self._freed()
 
     async def close(self) -> None:
-        """Whoever still waits for a turn is cancelled."""
+        """Whoever still waits for a turn is cancelled, and nobody stands in line any more."""
+        self.clear()
         for pace in self._paces.values():
             await pace.close()
 
     async def give_back(self, routes: Iterable[Route]) -> None:
-        """Days' shares of mails that did not leave. If that fails the day has less: no reason to hold up any mail."""
+        """Days' shares of mails that did not leave."""
         wants = [route.want(mails=1) for route in routes if route.days]
-        if not wants:
-            return
-        try:
-            async with asyncio.timeout(_GIVE_BACK_SECONDS):
+        if wants:
+            async with _or_not(messages=len(wants)):
                 await pacing.give_back(self._pool, wants)
-        except (*DATABASE_UNABLE, asyncpg.PostgresError) as error:
-            log.warning("pacing.not_given_back", messages=len(wants), reason=type(error).__name__)
+
+    async def give_back_frozen(self, messages: Iterable[Claimed]) -> None:
+        """The same of mails that took theirs when they first went out, and take another one when they are composed anew."""
+        limited = [message for message in messages if message.is_frozen and message.sender_id is not None]
+        if limited:
+            async with _or_not(messages=len(limited)):
+                await pacing.give_back(self._pool, [await self._share(message) for message in limited])
+
+    async def _share(self, message: Claimed) -> Want:
+        moment = message.first_attempt_at or self._clock.now()
+        days = await self._book.days_of(message.brand.id, message.sender_id, moment)
+        return Want(mails=1, days=days)
 
     async def _turn(self, desk: Desk) -> bool:
         """Waits until a mail or a request may leave. False: that would take too long, and the desk rests."""
@@ -229,6 +238,16 @@ class Accounts:
         )
         self._told[desk.key] = told
         self._book.forget()
+
+
+@asynccontextmanager
+async def _or_not(*, messages: int) -> AsyncIterator[None]:
+    """Gives back, if the database can. Else the day has less: no reason to hold up any mail."""
+    try:
+        async with asyncio.timeout(_GIVE_BACK_SECONDS):
+            yield
+    except (*DATABASE_UNABLE, asyncpg.PostgresError) as error:
+        log.warning("pacing.not_given_back", messages=messages, reason=type(error).__name__)
 
 
 def _closed_for(desk: Desk, refusal: RetryLater) -> timedelta:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import time
 from collections import Counter
@@ -26,6 +27,8 @@ _BATCHES_AT_ONCE: Final = 4
 _IN_HAND: Final = 4
 # What can leave within this waits here, where the pace is known.
 _AHEAD: Final = timedelta(seconds=5)
+# What can go no other way waits for the end of a rest here, if that is near, so that it has the next turn.
+_LONGEST_STAND: Final = timedelta(minutes=5)
 # Of the places in hand, as many as one brand may have.
 _SHARE: Final = 0.75
 
@@ -89,7 +92,8 @@ class _Pile:
 
 class Desk:
     """`key` names the account's bucket. `deliver` is called for each unit, so many at a time as there are slots; `turn`
-    before it: it returns whether one may go. `put_back` gets what waits when the desk rests. `keep_running` runs a loop
+    before it: it returns whether one may go. `put_back` gets what waits when the desk rests, but for what is frozen, if the
+    rest is short. `keep_running` runs a loop
     again that fails, until it returns: nobody else would work off what waits here.
     """
 
@@ -129,6 +133,7 @@ class Desk:
         self._resting_until = 0.0
         self._turn_at = 0.0
         self._closed_until = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
         self._numbers = 0
         # Start-time fair queueing: a brand's mails stand as far apart as those of the others let them.
         self._tag = 0
@@ -145,6 +150,11 @@ class Desk:
     def room(self) -> int:
         """How many more mails may be claimed for this account; none while it rests."""
         return 0 if self.is_resting else max(0, self._places - self._taken)
+
+    @property
+    def room_again(self) -> int:
+        """How many more mails that have gone out before may come, also while it rests."""
+        return max(0, self._places - self._taken) if self._lets_stand else 0
 
     def room_for(self, brand: BrandId) -> int:
         """How many of them may be a brand's: the last places are kept for whoever comes later."""
@@ -202,6 +212,14 @@ class Desk:
         if not self._in_hand or taken > self._places // 2 >= self._taken:
             self._freed()
 
+    def takes(self, unit: Unit) -> bool:
+        """Whether it may stand in line now."""
+        return not self.is_resting or (unit.is_frozen and self._lets_stand)
+
+    @property
+    def _lets_stand(self) -> bool:
+        return self.closed_for <= 0 and self.rests_for <= _LONGEST_STAND.total_seconds()
+
     def push(self, unit: Unit) -> None:
         """Puts a unit in line and sees that somebody works."""
         first = unit.jobs[0].message
@@ -228,6 +246,8 @@ class Desk:
     def rest(self, seconds: float) -> None:
         """Takes nothing on for so long; that is all that is wrong."""
         self._resting_until = max(self._resting_until, time.monotonic() + seconds)
+        # For whom this is too long.
+        self._staff()
 
     def close(self, seconds: float) -> None:
         """Takes nothing on for so long, since nothing would get through."""
@@ -236,6 +256,7 @@ class Desk:
 
     def clear(self) -> list[Unit]:
         """Takes everything out of the line."""
+        self._set_alarm(None)
         waiting, self._waiting = self._waiting, []
         return [entry.unit for entry in waiting]
 
@@ -248,7 +269,10 @@ class Desk:
     async def _work_off(self) -> None:
         while self._is_short_of_hands:
             if self.is_resting:
-                await self._put_back(self, self.clear())
+                if not (leaving := self._leave_line()):
+                    self._set_alarm(self.rests_for)
+                    return
+                await self._put_back(self, leaving)
             # After the turn, so that whatever came meanwhile travels in the same request.
             elif await self._ask() and self._waiting and not self.is_resting:
                 unit = self._take()
@@ -256,6 +280,20 @@ class Desk:
                 # Those who went home, since one who asks is enough, are needed for what is left.
                 self._staff()
                 await self._deliver(self, unit)
+
+    def _leave_line(self) -> list[Unit]:
+        """Those who do not wait for the end of the rest here."""
+        staying = [entry for entry in self._waiting if self.takes(entry.unit)]
+        leaving = [entry.unit for entry in self._waiting if not self.takes(entry.unit)]
+        heapq.heapify(staying)
+        self._waiting = staying
+        return leaving
+
+    def _set_alarm(self, seconds: float | None) -> None:
+        """When those who have stayed go on."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = None if seconds is None else asyncio.get_running_loop().call_later(seconds, self._staff)
 
     def _staff(self) -> None:
         if self._busy < self._slots and self._is_short_of_hands:

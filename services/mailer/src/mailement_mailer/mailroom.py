@@ -180,14 +180,14 @@ class Mailroom:
         await self._accounts.give_back(draft.route for draft in left)
 
     async def _line_up(self, units: Iterable[Unit]) -> None:
-        """What comes for a desk that rests meanwhile goes back."""
+        """What comes for a desk that has begun to rest meanwhile goes back."""
         back: list[tuple[Desk, Sequence[Unit]]] = []
         for unit in units:
             desk = self._accounts.desk_of(unit.jobs[0].route)
-            if self._stop.is_set() or desk.is_resting:
-                back.append((desk, [unit]))
-            else:
+            if desk.takes(unit) and not self._stop.is_set():
                 desk.push(unit)
+            else:
+                back.append((desk, [unit]))
         await self._put_back(back)
 
     async def _refuse(self, fates: Sequence[tuple[Draft, Fate]]) -> None:
@@ -237,6 +237,11 @@ class Mailroom:
         if isinstance(way, NoRoute):
             await self._without_a_way(members, way)
             return
+        desk = self._accounts.desk_of(way)
+        if not desk.room_again:
+            seconds = max(desk.rests_for, _BATCHES_AGAIN_SECONDS)
+            await self._wait(members, until=self._clock.now() + timedelta(seconds=seconds))
+            return
         try:
             jobs = [_frozen_job(message, way) for message in members]
         except Exception as error:  # noqa: BLE001  a defect of ours: the next release may read what this cannot
@@ -244,7 +249,6 @@ class Mailroom:
             end = put_off if first.place is None else unclear
             await self._conclude_unsent(members, [end(message, reason, now=now) for message in members])
             return
-        desk = self._accounts.desk_of(way)
         desk.take_in_hand(members)
         batch = None if first.place is None else first.place.batch
         await self._line_up([Unit(jobs=jobs, batch=batch, is_frozen=True)])
@@ -269,6 +273,7 @@ class Mailroom:
         first = members[0]
         if not first.may_have_arrived:
             await self._conclude_unsent(members, [thawed(message, way.reason) for message in members])
+            await self._accounts.give_back_frozen(members)
         elif way.stays_closed and first.provider not in self._accounts.known_keys.kept:
             await self._give_up(members, f"it may have arrived, and its way is closed: {way.reason}")
         else:
@@ -332,8 +337,9 @@ class Mailroom:
         await self._record(
             [job.message for job in jobs], fates, seconds=seconds, providers=[provider] * len(jobs)
         )
-        unused = [job.route for job, fate in zip(jobs, fates, strict=True) if fate.thaw]
-        await self._accounts.give_back(unused)
+        anew = [job for job, fate in zip(jobs, fates, strict=True) if fate.thaw]
+        await self._accounts.give_back(job.route for job in anew)
+        await self._accounts.give_back_frozen(job.message for job in anew)
 
     async def _record(
         self, mails: Sequence[Claimed], fates: Sequence[Fate], *, seconds: float, providers: Sequence[str]

@@ -38,6 +38,7 @@ from mailement_newsletter.rules.senders import (
     MailAccountState,
     MailKind,
     Nobody,
+    Sender,
     SenderId,
     Situation,
     account_key,
@@ -107,6 +108,9 @@ class _Page:
     read_at: datetime
     fresh_until: datetime
 
+    def way_of(self, sender_id: SenderId | None) -> SenderRoute | None:
+        return next((way for way in self.routes.senders if way.sender.id == sender_id), None)
+
 
 class _Unusable(Exception):
     """A route cannot be taken before an operator has mended it; the text says what, without secrets."""
@@ -158,7 +162,7 @@ class RouteBook:
         try:
             if sender_id is None:
                 return self._default_route(page.routes)
-            way = next((way for way in page.routes.senders if way.sender.id == sender_id), None)
+            way = page.way_of(sender_id)
             if way is None or way.sender.account_id != account_id:
                 return _closed("the sender is not there any more", now)
             if way.account is not None and way.account.state is not MailAccountState.ACTIVE:
@@ -169,6 +173,14 @@ class RouteBook:
             return replace(self._route(page.routes, way, page.read_at), days=())
         except _Unusable as fault:
             return _closed(str(fault), now, WaitsFor.REPAIR)
+
+    async def days_of(
+        self, brand_id: BrandId, sender_id: SenderId | None, moment: datetime
+    ) -> tuple[DayQuota, ...]:
+        """What a mail of this sender took a share of, at that moment; nothing if the sender is not there any more."""
+        page = self._page(brand_id) or await self._load(brand_id)
+        way = None if page is None else page.way_of(sender_id)
+        return () if way is None else _days(way.sender, moment)
 
     def forget(self, brand_id: BrandId | None = None) -> None:
         """Something has changed: look again, at once."""
@@ -252,9 +264,7 @@ class RouteBook:
             account=None if way.account is None else self._in_use(way.account),
             account_key=account_key(sender.account_id),
             bucket=way.bucket,
-            days=tuple(
-                DayQuota(key=key, day=day_of(now), limit=limit) for key, limit in sender.day_limits.items()
-            ),
+            days=_days(sender, now),
             dkim=self._signing_key(way.dkim),
         )
 
@@ -289,6 +299,12 @@ class RouteBook:
             return None if sealed is None else self._keys.open(sealed, owner=owner)
         except CannotOpen as fault:
             raise _Unusable(str(fault)) from fault
+
+
+def _days(sender: Sender, moment: datetime) -> tuple[DayQuota, ...]:
+    return tuple(
+        DayQuota(key=key, day=day_of(moment), limit=limit) for key, limit in sender.day_limits.items()
+    )
 
 
 def _closed(reason: str, now: datetime, waits_for: WaitsFor = WaitsFor.OPERATOR) -> NoRoute:
