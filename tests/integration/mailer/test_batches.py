@@ -110,6 +110,27 @@ async def test_a_batch_that_a_crash_cut_off_goes_out_again_as_it_was(
     assert await ledger.attempts(sent[0]) == [(1, "interrupted", None), (2, "sent", None)]
 
 
+async def test_no_more_batches_are_repeated_at_once_than_there_is_room_for(
+    ledger: Ledger, clock: SetClock, fake: FakeResend, resend: ResendProvider
+) -> None:
+    """After an outage, with more than four hundred mails due and a desk that has room for two hundred."""
+    sent = await ledger.messages(420)
+    fake.break_after_taking = True
+    async with running(a_mailroom(ledger.pool, resend, clock, concurrency=1)):
+        await until(lambda: _tries(ledger, 1), what="every first attempt is recorded")
+    fake.break_after_taking = False
+    fake.hold_answer = asyncio.Event()
+    tried = fake.requests
+    clock.advance(timedelta(minutes=2))
+    async with running(a_mailroom(ledger.pool, resend, clock, concurrency=1)):
+        await until(lambda: _holds(fake.requests > tried), what="one of them is under way")
+        leased = await ledger.pool.fetchval("SELECT count(*) FROM messages WHERE lease_token IS NOT NULL")
+        assert 0 < leased < 300, "a batch that finds any room is taken whole"
+        fake.hold_answer.set()
+        await until_finished(ledger, sent)
+    assert len(fake.mails) == 420
+
+
 async def test_a_broken_answer_is_asked_for_again_with_the_same_batch(
     ledger: Ledger, clock: SetClock, fake: FakeResend, resend: ResendProvider
 ) -> None:

@@ -218,7 +218,7 @@ CLAIM = (
 )
 BATCHES = (
     lanes.SQL["claim_batches"],
-    f"{MOMENT}, '{TOKEN}', {MOMENT}, '{{resend}}', array['1 hour'::interval], 'resend', 8, 4",
+    f"{MOMENT}, '{TOKEN}', {MOMENT}, '{{resend}}', array['1 hour'::interval], 'resend', 8, 4, '{{}}'",
 )
 EXPIRE = (messages.SQL["expire"], f"{MOMENT}, 100, '{{resend}}', array['1 hour'::interval], 'resend', 8")
 START = (

@@ -26,7 +26,7 @@ from mailement_newsletter.queries.messages import (
 )
 from mailement_newsletter.rules.lanes import Lane
 from mailement_newsletter.rules.messages import AttemptOutcome, MessageState
-from mailement_newsletter.rules.senders import MailKind
+from mailement_newsletter.rules.senders import MailAccountId, MailKind
 from mailement_newsletter.usecases.leave import unsubscribe
 from mailement_newsletter.usecases.retry_message import retry_message
 from tests.support.database import Database
@@ -392,6 +392,15 @@ async def test_a_batch_goes_to_one_mailer(ledger: Ledger) -> None:
     await batch_of(ledger, 20)
     claims = await asyncio.gather(*(claim_batches(ledger) for _ in range(5)))
     assert sorted(len(members) for batches in claims for members in batches) == [20]
+
+
+async def test_batches_of_full_accounts_are_left_alone(ledger: Ledger) -> None:
+    await batch_of(ledger, 2)
+    before = await ledger.pool.fetch("SELECT id, xmin::text FROM messages ORDER BY id")
+    assert await claim_batches(ledger, full=[None]) == []
+    assert await ledger.pool.fetch("SELECT id, xmin::text FROM messages ORDER BY id") == before
+    (members,) = await claim_batches(ledger, full=[MailAccountId(1)])
+    assert len(members) == 2
 
 
 async def test_a_batch_that_waits_for_its_next_attempt_is_left_alone_until_then(ledger: Ledger) -> None:

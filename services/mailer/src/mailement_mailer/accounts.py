@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Any, Final
 
 import asyncpg
@@ -75,6 +76,22 @@ class Accounts:
     def most_room(self) -> int:
         """The most that any desk has; one that is not there yet would be empty."""
         return max([self._concurrency, *(desk.room for desk in self._desks.values())])
+
+    @property
+    def full(self) -> set[MailAccountId | None]:
+        """Accounts that have no room for what goes out once more. One that is closed has: its mails may go another way."""
+        return {
+            None if desk.account is None else desk.account.id
+            for desk in self._desks.values()
+            if desk.closed_for <= 0 and not desk.room_again
+        }
+
+    def batches_again(self, most: int) -> int:
+        """So many batches have room at whichever account they are for, of those that are not full. One, as long as no
+        account is known.
+        """
+        rooms = [desk.room_again / desk.batch_max for desk in self._desks.values() if desk.room_again]
+        return min(most, min((ceil(room) for room in rooms), default=1))
 
     @property
     def in_hand(self) -> list[Claimed]:

@@ -213,6 +213,7 @@ class Mailroom:
         while not stop.is_set():
             await self._outlive_an_outage()
             now = self._clock.now()
+            limit = self._accounts.batches_again(_BATCHES_AGAIN)
             batches = await lanes.claim_batches(
                 self._pool,
                 now=now,
@@ -220,11 +221,12 @@ class Mailroom:
                 lease_token=uuid4(),
                 keys=self._accounts.known_keys,
                 max_tries=MAX_TRIES,
-                limit=_BATCHES_AGAIN,
+                limit=limit,
+                full=self._accounts.full,
             )
             for members in batches:
                 await self._again(members)
-            if len(batches) < _BATCHES_AGAIN:
+            if len(batches) < limit:
                 await wait_for(stop, _BATCHES_AGAIN_SECONDS)
 
     async def _again(self, members: Sequence[Claimed]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -114,8 +114,11 @@ async def claim_batches(
     keys: KnownKeys,
     max_tries: int,
     limit: int,
+    full: Collection[MailAccountId | None] = (),
 ) -> list[list[Claimed]]:
-    """At most `limit` batches that go out once more under their keys, each whole and in its order."""
+    """At most `limit` batches that go out once more under their keys, each whole and in its order. Those of accounts
+    that are `full` stay as they are; None is the account of the settings.
+    """
     rows = await pool.fetch(
         SQL["claim_batches"],
         now,
@@ -126,6 +129,7 @@ async def claim_batches(
         keys.own,
         max_tries,
         limit,
+        [account_id or 0 for account_id in full],
     )
     batches: dict[UUID, list[Claimed]] = {}
     for row in rows:

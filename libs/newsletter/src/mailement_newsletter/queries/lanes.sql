@@ -308,6 +308,8 @@ WITH late AS MATERIALIZED (
         AND m.batch_id IS NOT NULL
         AND m.tries + (m.lease_token IS NOT NULL)::int < $7
         AND (m.mail_account_id IS NOT NULL OR m.provider = $6)
+        -- Zero is the account of the settings.
+        AND coalesce(m.mail_account_id, 0) <> ALL($9::bigint [])
         AND EXISTS (
             SELECT
             FROM unnest($4::text [], $5::interval []) AS k (provider, kept)
