@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from mailement_common.settings import ConfigurationFaults, load
+from mailement_mailer.providers import smtp
 from mailement_mailer.providers.choose import provider_for
 from mailement_mailer.providers.file import FileProvider
 from mailement_mailer.providers.resend import ResendProvider
@@ -43,8 +44,7 @@ def test_every_missing_setting_of_resend_is_named() -> None:
 
 
 def test_a_stop_waits_longer_than_the_slowest_answer_takes() -> None:
-    smtp_seconds = 80
-    assert settings().drain_seconds > smtp_seconds
+    assert settings().drain_seconds > smtp.LONGEST_SECONDS
 
 
 @pytest.mark.parametrize("half", [{"smtp_user": "me"}, {"smtp_password": "secret"}])

@@ -35,7 +35,7 @@ _DEVELOPMENT_SENDER: Final = "Mailement <newsletter@mailement.localhost>"
 class MailerSettings(ServiceSettings, SecretSettings):
     """A setting that the chosen provider needs and does not have is a fault of that setting's name."""
 
-    # What is on the wire when SIGTERM comes has an answer by then, from SMTP after 80 s at the latest. Cut off, it would
+    # What is on the wire when SIGTERM comes has an answer by then, from SMTP after 85 s at the latest. Cut off, it would
     # be uncertain whether the mail has arrived.
     drain_seconds: float = Field(
         default=90, ge=1, le=600, description="Longest time between SIGTERM and the end, in seconds."

@@ -19,12 +19,14 @@ from mailement_mailer.providers.dkim import DkimKey
 from mailement_mailer.providers.port import Failed, Fault, Outcome, RenderedMail, RetryLater, Sent, Uncertain
 from mailement_mailer.providers.smtp_answers import Answer, Scope, Stage, outcome, read
 from mailement_mailer.providers.smtp_lines import Line, Lines
-from mailement_mailer.providers.smtp_turns import Turn, Turns
+from mailement_mailer.providers.smtp_turns import PATIENCE_SECONDS, Turn, Turns
 from mailement_mailer.settings import SmtpTls
 from mailement_mailer.text import one_line, shortened, without_addresses
 
 _DOT_SECONDS: Final = 60
 _TOTAL_SECONDS: Final = 80
+# From a mail's coming to its outcome.
+LONGEST_SECONDS: Final = PATIENCE_SECONDS + _TOTAL_SECONDS
 _UNREACHABLE_PAUSE: Final = timedelta(seconds=15)
 _LINE_START_DOT: Final = re.compile(rb"^\.", re.MULTILINE)
 

@@ -17,7 +17,7 @@ from mailement_mailer.providers.destinations import (
 )
 
 # The queue is made for two seconds; a destination may have become slow meanwhile.
-_PATIENCE_SECONDS: Final = 5
+PATIENCE_SECONDS: Final = 5
 _GATES: Final = 1_000
 
 
@@ -97,7 +97,7 @@ async def _wait(gate: _Gate, destination: Destination) -> Turn | ComeBack:
     place: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
     gate.places.append(place)
     try:
-        await asyncio.wait({place}, timeout=_PATIENCE_SECONDS)
+        await asyncio.wait({place}, timeout=PATIENCE_SECONDS)
     except asyncio.CancelledError:
         _step_out(gate, place)
         raise
