@@ -242,6 +242,22 @@ async def test_routes_of_many_brands_come_in_one_statement_and_in_rank(make_bran
     assert [route.sender.address for route in found[other.id].senders] == ["c@acme.example"]
 
 
+async def test_the_rate_of_a_route_is_what_its_provider_told_and_had_to_ask_for(brand: Tenant) -> None:
+    await sender(brand, "a@acme.example")
+    key = "account:default"
+    await observe(brand.pool, key, limit=2, window=timedelta(seconds=1), now=NOON)
+    (route,) = (await routes_of(brand)).senders
+    assert route.bucket is not None
+    told = timedelta(seconds=1 / 1.8)
+    assert abs(route.bucket.pace - told) < timedelta(milliseconds=1)
+
+    await slow_down(brand.pool, key, timedelta(seconds=1), NOON)
+    (route,) = (await routes_of(brand)).senders
+    assert route.bucket is not None
+    assert abs(route.bucket.interval - told) < timedelta(milliseconds=1), "the row halves it"
+    assert abs(route.bucket.pace - 2 * told) < timedelta(milliseconds=1)
+
+
 @pytest.mark.parametrize("generic", [False, True], ids=["custom plan", "generic plan"])
 @pytest.mark.parametrize("full", [False, True], ids=["nothing stored yet", "much stored"])
 async def test_loading_routes_reads_no_more_than_the_brands_that_are_asked_for(
@@ -251,7 +267,7 @@ async def test_loading_routes_reads_no_more_than_the_brands_that_are_asked_for(
         await store_much(brand)
     async with brand.pool.acquire() as connection:
         query = queries.SQL["load_routes"]
-        found = await scans(connection, query, [brand.id], TODAY, "house.example", generic=generic)
+        found = await scans(connection, query, [brand.id], TODAY, "house.example", NOON, generic=generic)
     sequential = {scan.table for scan in found if scan.kind == "Seq Scan"}
     assert not {"brands", "senders", "sending_days", "pacing_buckets"} & sequential
 

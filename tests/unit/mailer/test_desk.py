@@ -249,6 +249,12 @@ async def test_the_slower_the_pace_the_fewer_mails_are_claimed(
     assert (desk.room, desk.room_for(BrandId(1))) == (room, of_a_brand)
 
 
+async def test_where_the_provider_had_to_ask_for_less_fewer_mails_are_claimed() -> None:
+    desk = Stage(concurrency=4).desk()
+    desk.keep_to(Bucket(key=desk.key, interval=timedelta(seconds=1), share=0.5))
+    assert desk.room == 2
+
+
 async def test_a_relay_that_takes_long_does_not_lessen_what_is_claimed_at_a_slow_pace() -> None:
     """Two mails may wait, and four are on the wire; it is the capacity, 16, that bounds all of them."""
     stage = Stage(concurrency=4, on_the_wire=asyncio.Event())

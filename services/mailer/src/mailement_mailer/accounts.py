@@ -23,14 +23,13 @@ from mailement_mailer.settle import DEFAULT_PAUSE
 from mailement_newsletter.queries import pacing, senders
 from mailement_newsletter.queries.messages import Claimed, KnownKeys
 from mailement_newsletter.rules.mail_keys import KEPT
-from mailement_newsletter.rules.pacing import Bucket, Want
+from mailement_newsletter.rules.pacing import Want, bucket_for
 from mailement_newsletter.rules.senders import MailAccountId
 
 # Faults that only the account's owner or the next day can mend, for every mailer.
 _PARKING: Final = frozenset({Fault.AUTH, Fault.QUOTA})
 # The row of a parked account says how long, and may be unparked: the desk bridges the time until that is known.
 _UNTIL_PARKED: Final = timedelta(seconds=5)
-_ANY_BURST: Final = 1_000_000
 _GIVE_BACK_SECONDS: Final = 5
 
 log = logger(__name__)
@@ -129,9 +128,10 @@ class Accounts:
         Mails are about that took older routes: what those say of the rate is past.
         """
         desk = self.desk_of(route)
-        if route.bucket is None and desk.key in self._told:
+        told = self._told.get(desk.key)
+        if route.bucket is None and told is not None:
             # The route is of a moment before that was told.
-            desk.keep_to(Bucket(key=desk.key, burst=_ANY_BURST))
+            desk.keep_to(bucket_for(desk.key, limit=told.limit, window=told.window))
         else:
             desk.keep_to(route.bucket)
         return desk

@@ -142,9 +142,9 @@ class Desk:
     @property
     def _places(self) -> int:
         """At a slow pace as few as can leave soon: what waits here waits for no other mailer, and for no other sender."""
-        if self.bucket is None or not self.bucket.interval:
+        if self.bucket is None or not self.bucket.pace:
             return self._capacity
-        return min(self._capacity, max(1, int(_AHEAD / self.bucket.interval)) * self.batch_max)
+        return min(self._capacity, max(1, int(_AHEAD / self.bucket.pace)) * self.batch_max)
 
     @property
     def room(self) -> int:

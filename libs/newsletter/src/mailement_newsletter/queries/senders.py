@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
@@ -90,7 +90,7 @@ async def load_routes(
     executor: Executor, brand_ids: Sequence[BrandId], *, now: datetime, house_domain: str
 ) -> dict[BrandId, BrandRoutes]:
     """The routes of these brands, in one statement. `house_domain`: of brands that have no address of their own."""
-    rows = await executor.fetch(SQL["load_routes"], list(set(brand_ids)), day_of(now), house_domain)
+    rows = await executor.fetch(SQL["load_routes"], list(set(brand_ids)), day_of(now), house_domain, now)
     by_brand: dict[BrandId, list[asyncpg.Record]] = {}
     for row in rows:
         by_brand.setdefault(BrandId(row["brand_id"]), []).append(row)
@@ -181,11 +181,16 @@ def _account(row: asyncpg.Record) -> RouteAccount | None:
 
 
 def _bucket(row: asyncpg.Record) -> Bucket | None:
-    """The operator's limit, or what the provider told or had to ask for, which stands in the row."""
+    """The operator's limit and what the provider told or had to ask for."""
     key = account_key(_account_id(row))
     if row["per_second"] is not None:
-        return bucket_for(key, limit=row["per_second"], window=_SECOND)
-    return Bucket(key=key, burst=_ANY_BURST) if row["paced"] else None
+        own = bucket_for(key, limit=row["per_second"], window=_SECOND)
+    elif row["paced"]:
+        own = Bucket(key=key, burst=_ANY_BURST)
+    else:
+        return None
+    told = timedelta(seconds=row["told_interval"] or 0)
+    return replace(own, interval=max(own.interval, told), share=row["share"])
 
 
 def _dkim(row: asyncpg.Record) -> StoredDkimKey | None:

@@ -25,6 +25,8 @@ SELECT
     a.state AS account_state,
     a.parked_until,
     p.key IS NOT NULL AS paced,
+    p.told_interval,
+    pace_at($4, p.slowed_to, p.slowed_until) AS share,
     d.used,
     t.used AS warmup_used,
     k.id AS dkim_id,
@@ -59,7 +61,7 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS a ON true
 LEFT JOIN LATERAL (
-    SELECT x.key
+    SELECT x.*
     FROM pacing_buckets AS x
     WHERE x.key = 'account:' || coalesce(s.mail_account_id::text, 'default')
     LIMIT 1

@@ -17,13 +17,20 @@ _SHARE: Final = 0.9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bucket:
-    """`key` names what is shared by all replicas: `account:7`. `interval` lies between two mails, zero for no limit of
-    ours; what the provider told of itself (`observe`) holds beside it. `burst`: how many may leave at once after a rest.
+    """`key` names what is shared by all replicas: `account:7`. `interval` lies between two mails, zero for no limit that
+    is known; what the provider tells of itself (`observe`) holds beside it. `burst`: how many may leave at once after a
+    rest. `share` of the rate is used at present, since the provider had to ask for less; the row of the bucket decides.
     """
 
     key: str
     interval: timedelta = timedelta(0)
     burst: int = 1
+    share: float = 1.0
+
+    @property
+    def pace(self) -> timedelta:
+        """What lies between two mails at present, as far as is known here: to plan ahead by."""
+        return self.interval / self.share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
