@@ -223,7 +223,7 @@ BATCHES = (
 EXPIRE = (messages.SQL["expire"], f"{MOMENT}, 100, '{{resend}}', array['1 hour'::interval], 'resend', 8")
 START = (
     messages.SQL["start"],
-    f"{MOMENT}, '{{1}}', '{{{TOKEN}}}', array['{{}}']::jsonb[], '{{1}}', '{{smtp}}', {4 * NULL} array[{MOMENT}]",
+    f"{MOMENT}, '{{1}}', '{{{TOKEN}}}', array['{{}}']::jsonb[], '{{1}}', '{{smtp}}', {4 * NULL} {MOMENT}",
 )
 RECORD = (
     messages.SQL["record"],
