@@ -318,6 +318,28 @@ async def test_a_date_of_a_subscriber_starts_a_drip_every_year(brand: Tenant) ->
     assert [run["run_no"] for run in await series.runs()] == [1, 2]
 
 
+@pytest.mark.parametrize(("re_enroll", "yearly"), [("never", True), ("after_end", False), ("always", True)])
+async def test_a_day_that_has_begun_somebody_does_not_when_its_time_is_moved_to_later(
+    brand: Tenant, re_enroll: str, *, yearly: bool
+) -> None:
+    series = await _birthdays(brand, yearly=yearly)
+    await series.set(re_enroll=re_enroll)
+    due = series.now.replace(hour=9, minute=0, second=0, microsecond=0) + 30 * DAY
+    await brand.subscriber(custom_fields={"birthday": due.date().isoformat()})
+    await tell_the_scheduler(brand)
+    series.now = due
+    assert await series.tick_dated() == 1
+    assert await series.tick() == 1
+    await series.set(trigger_time=clock(15))
+    await brand.subscriber(first_name="Ada")
+    await tell_the_scheduler(brand)
+    assert await _planned(brand) == [due + timedelta(hours=6)]
+    assert await series.tick_dated(by=timedelta(hours=6)) == 0
+    assert await _planned(brand) == (
+        [(due + timedelta(hours=6)).replace(year=due.year + 1)] if yearly else []
+    )
+
+
 @pytest.mark.parametrize("days", [-7, 3])
 async def test_a_drip_may_begin_days_before_or_after_the_date(brand: Tenant, days: int) -> None:
     await _birthdays(brand, days=days, yearly=False)

@@ -33,19 +33,14 @@ asked AS MATERIALIZED (
         due.subscriber_id,
         coalesce(runs.last_run, 0) AS last_run,
         runs.active_id,
+        occasion.cause,
         CASE
             WHEN
                 s.status = 'confirmed'
                 AND first_step.delay IS NOT NULL
-                -- The plan may be older than the field, the zone or the drip, and who is more than a day late is left out.
-                AND drip_date_due(
-                    s.custom_fields ->> d.trigger_field,
-                    d.trigger_days,
-                    d.trigger_yearly,
-                    d.trigger_time,
-                    drip_zone(d.zone, d.brand_id, s.custom_fields),
-                    $1 - interval '1 day'
-                ) <= $1
+                AND occasion.due_at <= $1
+                -- An edit may move its time to later on a day on which it has fired already.
+                AND runs.began_by_it IS NOT TRUE
                 THEN drip_entry(
                     -- A yearly occasion is a new one each year, if last year's run is over.
                     CASE WHEN d.trigger_yearly AND d.re_enroll = 'never' THEN 'after_end' ELSE d.re_enroll END,
@@ -90,8 +85,31 @@ asked AS MATERIALIZED (
     ) AS first_step ON true
     CROSS JOIN LATERAL (
         SELECT
+            m.due_at,
+            md5(
+                concat_ws(
+                    ' ', 'date', due.drip_id, due.subscriber_id,
+                    to_char(m.due_at AT TIME ZONE drip_zone(d.zone, d.brand_id, s.custom_fields), 'YYYY-MM-DD')
+                )
+            )::uuid AS cause
+        FROM (
+            -- The plan may be older than the field, the zone or the drip, and who is more than a day late is left out.
+            SELECT
+                drip_date_due(
+                    s.custom_fields ->> d.trigger_field,
+                    d.trigger_days,
+                    d.trigger_yearly,
+                    d.trigger_time,
+                    drip_zone(d.zone, d.brand_id, s.custom_fields),
+                    $1 - interval '1 day'
+                ) AS due_at
+        ) AS m
+    ) AS occasion
+    CROSS JOIN LATERAL (
+        SELECT
             max(k.run_no) AS last_run,
-            max(k.id) FILTER (WHERE k.state = 'active') AS active_id
+            max(k.id) FILTER (WHERE k.state = 'active') AS active_id,
+            bool_or(k.cause = occasion.cause) AS began_by_it
         FROM drip_enrollments AS k
         WHERE k.drip_id = due.drip_id AND k.subscriber_id = due.subscriber_id
     ) AS runs
@@ -116,12 +134,13 @@ planned AS (
 ),
 
 enrolled AS (
-    INSERT INTO drip_enrollments (drip_id, brand_id, subscriber_id, run_no, anchor_at, next_run_at, enrolled_at)
+    INSERT INTO drip_enrollments (drip_id, brand_id, subscriber_id, run_no, cause, anchor_at, next_run_at, enrolled_at)
     SELECT
         a.drip_id,
         a.brand_id,
         a.subscriber_id,
         a.last_run + 1,
+        a.cause,
         $1,
         a.next_run_at,
         $1
