@@ -93,8 +93,8 @@ class _Pile:
 class Desk:
     """`key` names the account's bucket. `deliver` is called for each unit, so many at a time as there are slots; `turn`
     before it: it returns whether one may go. `put_back` gets what waits when the desk rests, but for what is frozen, if the
-    rest is short. `keep_running` runs a loop
-    again that fails, until it returns: nobody else would work off what waits here.
+    rest is short. `keep_running` runs a loop again that fails, until it returns: nobody else would work off what waits
+    here.
     """
 
     def __init__(
