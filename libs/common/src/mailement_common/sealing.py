@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -105,7 +106,17 @@ def _key(part: str) -> tuple[str, bytes]:
 
 
 def _mac(key: bytes, purpose: str, data: bytes) -> bytes:
-    return hmac.digest(_derived(key, purpose), data, hashlib.sha256)[:_MAC_BYTES]
+    mac = _begun(key, purpose).copy()
+    mac.update(data)
+    return mac.digest()[:_MAC_BYTES]
+
+
+@lru_cache(maxsize=64)
+def _begun(key: bytes, purpose: str) -> hmac.HMAC:
+    """To go on with. `hmac.digest` lets other threads run for each few bytes, and beside a busy one it is milliseconds until
+    its turn comes again.
+    """
+    return hmac.new(_derived(key, purpose), digestmod=hashlib.sha256)
 
 
 def _derived(key: bytes, purpose: str) -> bytes:
